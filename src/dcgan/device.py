@@ -1,0 +1,34 @@
+"""Where to compute, and in which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from dcgan.errors import DcganError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device `name` means: `auto` takes CUDA, then MPS, then the CPU. One that is not there is a `DcganError`."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        raise DcganError(f"device {name} is not available here: use --device auto or --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The number format of the networks' arithmetic, and why: bf16 where the hardware does it fast, else float32."""
+    if name == "float32":
+        return torch.float32, "as asked"
+    if name == "bf16":
+        return torch.bfloat16, "as asked"
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "this GPU has it"
+    if device.type == "cpu":
+        # torch reports these from 2.10 on; before that, and on other processors, float32 is the safe choice.
+        features: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        for feature in ("amx_bf16", "avx512_bf16"):
+            if features.get(feature):
+                return torch.bfloat16, f"this processor has {feature}"
+    return torch.float32, f"this {device.type} has no fast bf16"

@@ -1,0 +1,72 @@
+"""Images between their forms: uint8 arrays N x H x W x C, float tensors N x C x H x W in [-1, 1], grids, files."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, PngImagePlugin
+
+from dcgan.checkpoint import write_bytes
+from dcgan.errors import DcganError
+
+Pixels = npt.NDArray[np.uint8]
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_FILE_TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def to_signed(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 N x H x W x C to float32 N x C x H x W in [-1, 1]; the result is channels_last, without a copy."""
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(images: torch.Tensor) -> Pixels:
+    """Floats N x C x H x W in [-1, 1] to a uint8 array N x H x W x C, rounded to the nearest level and clipped."""
+    levels = images.detach().float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def make_grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
+    """Tile uint8 N x H x W x C into one H' x W' x C picture, row by row, as near to square as can be."""
+    count, height, width, channels = pixels.shape
+    if count == 0:
+        raise DcganError("there is no image to put into a grid")
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows, columns, height + gap, width + gap, channels), 255, np.uint8)
+    sheet.reshape(rows * columns, height + gap, width + gap, channels)[:count, :height, :width] = pixels
+    picture = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return picture[: -gap or None, : -gap or None]
+
+
+def to_pil(pixels: Pixels) -> Image.Image:
+    """A uint8 H x W x C array as a Pillow image (1 channel: grey, 2: grey and alpha, 3: RGB, 4: RGBA)."""
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+
+def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
+    """Write one uint8 H x W x C image as .png, .jpg or .webp (lossless where the type allows), atomically.
+
+    `about` becomes the PNG's Description text. Raises `DcganError` for another ending or an unwritable place.
+    """
+    file_type = _FILE_TYPES.get(path.suffix.lower())
+    if file_type is None:
+        raise DcganError(f"{path}: the name of an image must end in {', '.join(_FILE_TYPES)}")
+    image = to_pil(pixels)
+    options: dict[str, object] = {}
+    if file_type == "PNG":
+        options["pnginfo"] = info = PngImagePlugin.PngInfo()
+        if about is not None:
+            info.add_text("Description", about)
+    elif file_type == "JPEG":
+        image = image.convert("L" if pixels.shape[2] <= 2 else "RGB")
+        options.update(quality=95, subsampling=0)
+    else:
+        options["lossless"] = True
+    buffer = io.BytesIO()
+    image.save(buffer, file_type, **options)
+    write_bytes(path, buffer.getvalue())

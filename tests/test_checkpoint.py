@@ -1,0 +1,102 @@
+"""Files are whole or absent, whatever goes wrong while they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcgan.checkpoint import (
+    load_tensors,
+    new_folder,
+    read_json,
+    save_tensors,
+    tensors_digest,
+    write_bytes,
+    write_json,
+    write_with,
+)
+from dcgan.errors import DcganError
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_bytes(path, b"old")
+
+    def fill_the_disk(temporary: Path) -> None:
+        temporary.write_bytes(b"ne")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DcganError, match=r"a\.txt: No space left on device"):
+        write_with(path, fill_the_disk)
+    assert path.read_bytes() == b"old"
+    assert left_in(tmp_path) == ["a.txt"]
+
+
+def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "f") as folder:
+        (folder / "a").write_text("old")
+
+    def fail() -> None:
+        with new_folder(tmp_path / "f") as folder:
+            (folder / "a").write_text("new")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert (tmp_path / "f" / "a").read_text() == "old"
+    assert left_in(tmp_path) == ["f"]
+
+
+def test_a_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with new_folder(tmp_path / "f") as folder:
+            (folder / text).touch()
+    assert left_in(tmp_path / "f") == ["new"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DcganError, match=r"cannot write .*file"):
+        write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_json_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(DcganError, match=r"a\.json is damaged"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(DcganError, match="cannot read"):
+        read_json(tmp_path / "b.json")
+
+
+def test_tensors_come_back_to_the_bit_in_any_layout(tmp_path: Path) -> None:
+    tensors = {
+        "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "half": torch.randn(5).to(torch.bfloat16),
+        "count": torch.tensor(7),
+    }
+    save_tensors(tmp_path / "t.safetensors", tensors, {"who": "me"})
+    back, metadata = load_tensors(tmp_path / "t.safetensors")
+    assert metadata == {"who": "me"}
+    assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
+    assert tensors_digest(back, {}) == tensors_digest(tensors, {})
+
+
+def test_the_digest_sees_names_types_shapes_values_and_settings() -> None:
+    value = torch.arange(4, dtype=torch.float32)
+    variants = [
+        ({"a": value}, {}),
+        ({"b": value}, {}),
+        ({"a": value.view(torch.int32)}, {}),
+        ({"a": value.reshape(2, 2)}, {}),
+        ({"a": value + 1}, {}),
+        ({"a": value}, {"size": 1}),
+    ]
+    assert len({tensors_digest(tensors, settings) for tensors, settings in variants}) == len(variants)
