@@ -1,0 +1,158 @@
+"""All that a run needs to go on exactly: two networks, the average, two optimisers and a few counters.
+
+There is no random state in it: every draw is a function of the seed and the step (`dcgan.draws`).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dcgan.checkpoint import file_digest, load_tensors, new_folder, read_json, save_tensors, write_json
+from dcgan.config import ModelConfig, TrainConfig
+from dcgan.draws import generator_for
+from dcgan.errors import DcganError
+from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
+
+STATE_FILE = "state.json"
+TRAINING_FILE = "training.safetensors"
+METRICS = ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated")
+
+
+@dataclass
+class TrainingState:
+    """What changes from step to step."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    metric_sums: torch.Tensor
+    """Sums of `METRICS` since the last line of metrics.jsonl, and the number of steps they cover; float32."""
+    step: int = 0
+    seconds: float = 0.0
+    """Time spent training, over all sessions of the run."""
+
+    @classmethod
+    def start(cls, config: TrainConfig, device: torch.device) -> TrainingState:
+        """Fresh networks, drawn from the seed, and their optimisers."""
+        generator = Generator(config.model).initialize(generator_for(config.seed, "generator weights", 0))
+        discriminator = Discriminator(config.model).initialize(generator_for(config.seed, "discriminator weights", 0))
+        # channels_last makes bf16 convolutions about twice as fast; without it they are slower than float32.
+        generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(
+            generator=generator,
+            discriminator=discriminator,
+            average=copy.deepcopy(generator).requires_grad_(False).eval(),
+            generator_optimizer=_optimizer(config, generator, config.generator_optimizer, config.generator_lr),
+            discriminator_optimizer=_optimizer(
+                config, discriminator, config.discriminator_optimizer, config.discriminator_lr
+            ),
+            metric_sums=torch.zeros(len(METRICS) + 1, device=device),
+        )
+
+    def save(self, folder: Path, config: ModelConfig, about: dict[str, Any]) -> None:
+        """Write the checkpoint `folder`, whole or not at all; refuses weights that are not finite.
+
+        `model.safetensors` in it is a model file like any other: the average, and the discriminator.
+        """
+        for network in (self.generator, self.discriminator, self.average):
+            for name, tensor in network.state_dict().items():
+                if not torch.isfinite(tensor).all():
+                    raise DcganError(f"the {network.role}'s {name} is no longer finite")
+        with new_folder(folder) as temporary:
+            states = {"generator": self.average.state_dict(), "discriminator": self.discriminator.state_dict()}
+            save_model(temporary / MODEL_FILE, config, states, about)
+            save_tensors(temporary / TRAINING_FILE, self._training_tensors())
+            write_json(
+                temporary / STATE_FILE,
+                {
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "model": asdict(config),
+                    "dataset": about["dataset"],
+                    "training": about["training"],
+                    "checksums": {name: file_digest(temporary / name) for name in (MODEL_FILE, TRAINING_FILE)},
+                },
+            )
+
+    def restore(self, folder: Path) -> None:
+        """Take everything from the checkpoint `folder`; one that is damaged or does not fit is a `DcganError`."""
+        counters = check_checkpoint(folder)
+        _, model, _ = read_model(folder)
+        training, _ = load_tensors(folder / TRAINING_FILE)
+        try:
+            _copy_into(self.average, "generator.", model)
+            _copy_into(self.discriminator, "discriminator.", model)
+            _copy_into(self.generator, "raw_generator.", training)
+            for role, network, optimizer in self._optimized():
+                _restore_optimizer(optimizer, network, f"{role}_optimizer.", training)
+            self.metric_sums.copy_(training["metric_sums"])
+        except (RuntimeError, KeyError) as error:
+            raise DcganError(f"{folder} holds a state of another kind than this run's: {error}") from error
+        self.step, self.seconds = counters["step"], counters["seconds"]
+
+    def _optimized(self) -> list[tuple[str, nn.Module, torch.optim.Optimizer]]:
+        return [
+            ("generator", self.generator, self.generator_optimizer),
+            ("discriminator", self.discriminator, self.discriminator_optimizer),
+        ]
+
+    def _training_tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"raw_generator.{name}": tensor for name, tensor in self.generator.state_dict().items()}
+        for role, network, optimizer in self._optimized():
+            for name, parameter in network.named_parameters():
+                for key, value in optimizer.state[parameter].items():
+                    tensors[f"{role}_optimizer.{name}.{key}"] = value
+        return {**tensors, "metric_sums": self.metric_sums}
+
+
+def check_checkpoint(folder: Path) -> dict[str, Any]:
+    """A checkpoint's counters, after comparing its files with their checksums; damage is a `DcganError`."""
+    counters: dict[str, Any] = read_json(folder / STATE_FILE)
+    for name, checksum in counters["checksums"].items():
+        if not (folder / name).is_file() or file_digest(folder / name) != checksum:
+            raise DcganError(
+                f"{folder / name} is damaged or cut short; delete {folder} to go on from the checkpoint before it"
+            )
+    return counters
+
+
+def read_raw_generator(folder: Path) -> Generator:
+    """The generator with the last step's own weights, not their average, from a checkpoint's folder."""
+    if not (folder / TRAINING_FILE).is_file():
+        raise DcganError(f"{folder} is no checkpoint: only a checkpoint's folder holds the raw weights")
+    check_checkpoint(folder)
+    generator = Generator.from_pretrained(folder)
+    _copy_into(generator, "raw_generator.", load_tensors(folder / TRAINING_FILE)[0])
+    return generator
+
+
+def _optimizer(config: TrainConfig, network: nn.Module, kind: str, rate: float) -> torch.optim.Optimizer:
+    if kind == "sgd":
+        return torch.optim.SGD(network.parameters(), rate, momentum=config.momentum, fused=True)
+    return torch.optim.Adam(network.parameters(), rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+def _copy_into(network: nn.Module, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill `network` from the tensors under `prefix`, in place: its memory format stays channels_last."""
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, network: nn.Module, prefix: str, tensors: dict[str, torch.Tensor]
+) -> None:
+    for name, parameter in network.named_parameters():
+        start = f"{prefix}{name}."
+        for key, value in tensors.items():
+            if key.startswith(start):
+                # Moments take their parameter's memory format; Adam's step count is a plain number.
+                place = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+                optimizer.state[parameter][key.removeprefix(start)] = place.copy_(value)
