@@ -1,0 +1,57 @@
+"""The layers of the package: imports point downwards only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
+
+# From the top down; a module may import those below its own line, and its own package.
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"generate", "info"},
+    {"train", "evaluate"},
+    {"models", "losses", "data"},
+    {"animation", "images", "draws", "device"},
+    {"checkpoint", "config"},
+    {"errors"},
+]
+# Below `train`, these know nothing of one another.
+HEIGHT = {name: height for height, layer in enumerate(reversed(LAYERS)) for name in layer}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    """The top-level module or package a file belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dcgan."):
+            found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("dcgan.")}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_downwards(path: Path) -> None:
+    here = part(path)
+    if here == "__init__":  # the public names, imported when first used
+        return
+    assert here in HEIGHT, f"{here} has no place in LAYERS"
+    for other in imported_parts(path) - {here}:
+        assert HEIGHT[other] < HEIGHT[here], f"{here} may not import {other}"
+
+
+def test_configuration_imports_no_torch() -> None:
+    assert "import torch" not in (SOURCE / "config.py").read_text()
