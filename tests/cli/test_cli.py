@@ -22,7 +22,19 @@ from dcgan.models import Generator
 from dcgan.train import train
 
 Make = Callable[..., TrainConfig]
-TINY = "--batch 8 --generator-width 4 --discriminator-width 4 --latent-size 8 --no-tensorboard --device cpu".split()
+TINY = [
+    "--batch",
+    "8",
+    "--generator-width",
+    "4",
+    "--discriminator-width",
+    "4",
+    "--latent-size",
+    "8",
+    "--no-tensorboard",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,25 @@
+"""Every setting and preset, as data. Imports no torch, so that `--help` answers at once.
+
+One frozen dataclass a command: its fields are the command's flags and the keys of its JSON. What a run uses is
+decided in this order, later wins: the defaults here, the preset, the `--config` file, the flags.
+"""
+
+from dcgan.config.base import Device, from_json
+from dcgan.config.data import PrepareConfig, check_crop
+from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
+from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
+
+__all__ = [
+    "PRESETS",
+    "SIZES",
+    "Device",
+    "GenerateConfig",
+    "InfoConfig",
+    "Latent",
+    "ModelConfig",
+    "PrepareConfig",
+    "TrainConfig",
+    "check_crop",
+    "from_json",
+    "parse_seeds",
+]

@@ -1,0 +1,50 @@
+"""What all settings share: checks that name the setting at fault, and reading settings from JSON."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, TypeVar
+
+from dcgan.errors import DcganError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Settings = TypeVar("Settings")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `DcganError` with `message` unless `condition` holds."""
+    if not condition:
+        raise DcganError(message)
+
+
+def require_positive(settings: object, *names: str) -> None:
+    """Raise `DcganError` unless each named setting is above 0, or None."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value is None or value > 0, f"{name} must be above 0, not {value}")
+
+
+def from_json(kind: type[Settings], values: object, origin: str) -> Settings:
+    """Make settings of `kind` from a JSON object; a wrong key or type is a `DcganError` that names `origin`."""
+    require(isinstance(values, dict), f"{origin} must hold a JSON object of settings")
+    assert isinstance(values, dict)
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        require(name in hints, f"{origin}: there is no setting named {name!r}")
+        require(_fits(value, hints[name]), f"{origin}: {name} cannot be {value!r}")
+    try:
+        return kind(**values)
+    except DcganError as error:
+        raise DcganError(f"{origin}: {error}") from error
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of the type a field is declared with (a whole number is a float too)."""
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if typing.get_origin(hint) is types.UnionType:
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is hint

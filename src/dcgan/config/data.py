@@ -1,0 +1,57 @@
+"""Settings of `prepare`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from tyro.conf import Positional
+
+from dcgan.config.base import require, require_positive
+from dcgan.errors import DcganError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Pack images once into a form that training reads fast."""
+
+    source: Positional[str]
+    """A folder, a .zip or .tar of images, a folder with CelebA's official files, or the word toy."""
+    out: Positional[str]
+    """Folder to create for the packed data set."""
+    size: int = 64
+    """Width and height of the packed images in pixels."""
+    crop: str = "square"
+    """What part of each image is kept: square (centre), none (all, squeezed), or WxH (centre) in its own pixels."""
+    channels: int = 3
+    """3 for colour, 1 for grey."""
+    split: Literal["all", "train", "valid", "test"] = "all"
+    """CelebA's official partition to take."""
+    held_out: float = 0.05
+    """Share of the images that training never sees (none below 500 images; CelebA's own partition where present)."""
+    count: int = 5000
+    """Number of faces to draw, for toy only."""
+    seed: int = 0
+    """Seed of the drawn faces and of the choice of held-out images."""
+    workers: int = 0
+    """Processes that decode (0: one a core)."""
+
+    def __post_init__(self) -> None:
+        require(4 <= self.size <= 1024, f"size must be from 4 to 1024, not {self.size}")
+        require(self.channels in (1, 3), f"channels must be 1 or 3, not {self.channels}")
+        require(0 <= self.held_out < 1, f"held_out must be at least 0 and below 1, not {self.held_out}")
+        require(self.workers >= 0, f"workers must not be negative: {self.workers}")
+        require(self.seed >= 0, f"seed must not be negative: {self.seed}")
+        require_positive(self, "count")
+        check_crop(self.crop)
+
+
+def check_crop(crop: str) -> tuple[int, int] | None:
+    """The width and height of a WxH crop, or None for square and none; anything else is a `DcganError`."""
+    if crop in ("square", "none"):
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", crop)
+    if match is None:
+        raise DcganError(f"crop must be square, none or WIDTHxHEIGHT such as 108x108, not {crop!r}")
+    return int(match[1]), int(match[2])
