@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcgan.data import toy
+from dcgan.data.canvas import Canvas
 from dcgan.errors import DcganError
 
 SIZES = (32, 64, 128)
@@ -78,9 +79,9 @@ def test_what_lies_outside_a_crop_is_untouched_by_its_shapes(monkeypatch: pytest
     sign = np.random.default_rng(0)
     for name, ends in (toy.NUMBERS | toy.VARIATION).items():
         extremes[name] = sign.choice(np.array(ends, np.float32), 100)
-    cropped, _ = toy.draw(extremes, size)
-    monkeypatch.setattr(toy._Canvas, "crop", lambda canvas, *_: canvas)
-    np.testing.assert_array_equal(cropped, toy.draw(extremes, size)[0])
+    cropped, _ = portrait.draw(extremes, size)
+    monkeypatch.setattr(Canvas, "crop", lambda canvas, *_: canvas)
+    np.testing.assert_array_equal(cropped, portrait.draw(extremes, size)[0])
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -97,8 +98,8 @@ def test_a_face_twice_as_large_is_the_same_face(size: int) -> None:
 def test_a_mirrored_face_is_the_face_in_a_mirror() -> None:
     """So a horizontal flip is a fair augmentation: x becomes size - 1 - x, and left becomes right."""
     original = faces(100)
-    images, landmarks = toy.draw(original, 64)
-    mirrored, swapped = toy.draw(original | {name: -original[name] for name in MIRRORED}, 64)
+    images, landmarks = portrait.draw(original, 64)
+    mirrored, swapped = portrait.draw(original | {name: -original[name] for name in MIRRORED}, 64)
     assert difference(images[:, :, ::-1], mirrored).max() <= 1  # rounding
     names = list(toy.LANDMARKS)
     other = {"left": "right", "right": "left"}
@@ -152,7 +153,7 @@ def test_labels_are_balanced_and_independent_of_each_other_and_of_the_rest() -> 
 
 
 def test_eye_landmarks_are_on_dark_pupils() -> None:
-    images, landmarks = toy.draw(faces(100, glasses=0, beard=0), 128)
+    images, landmarks = portrait.draw(faces(100, glasses=0, beard=0), 128)
     for k in (0, 1):
         pupil = brightness(images, landmarks[:, k], down=1)  # a highlight lies above
         assert pupil.max() < 60
@@ -160,8 +161,8 @@ def test_eye_landmarks_are_on_dark_pupils() -> None:
 
 
 def test_irises_lie_around_the_eye_landmarks() -> None:
-    brown, landmarks = toy.draw(faces(100, iris=0, glasses=0), 128)
-    blue, _ = toy.draw(faces(100, iris=1, glasses=0), 128)
+    brown, landmarks = portrait.draw(faces(100, iris=0, glasses=0), 128)
+    blue, _ = portrait.draw(faces(100, iris=1, glasses=0), 128)
     changed = difference(brown, blue)
     middle = landmarks[:, :2, 0].mean(axis=1)[:, None, None]
     for k, half in ((0, np.arange(128) < middle), (1, np.arange(128) > middle)):
@@ -170,20 +171,20 @@ def test_irises_lie_around_the_eye_landmarks() -> None:
 
 def test_mouth_landmarks_are_the_corners_of_the_lips() -> None:
     for smile in (-1.0, 0.0, 1.0):
-        images, landmarks = toy.draw(faces(100, smile=smile, beard=0, mouth_open=0), 128)
+        images, landmarks = portrait.draw(faces(100, smile=smile, beard=0, mouth_open=0), 128)
         for k, outward in ((3, -1), (4, 1)):
             lip = brightness(images, landmarks[:, k])
             assert (brightness(images, landmarks[:, k], right=7 * outward) > lip + 10).mean() > 0.95
 
 
 def test_a_smile_lifts_the_corners_of_the_mouth_and_leaves_the_other_landmarks() -> None:
-    (_, sad), (_, glad) = (toy.draw(faces(100, smile=smile), 64) for smile in (-1, 1))
+    (_, sad), (_, glad) = (portrait.draw(faces(100, smile=smile), 64) for smile in (-1, 1))
     np.testing.assert_array_equal(sad[:, :3], glad[:, :3])
     assert (glad[:, 3:, 1] < sad[:, 3:, 1] - 2).all()
 
 
 def test_pose_moves_the_nose_most() -> None:
-    (_, left), (_, right) = (toy.draw(faces(100, pose=pose), 64) for pose in (-1, 1))
+    (_, left), (_, right) = (portrait.draw(faces(100, pose=pose), 64) for pose in (-1, 1))
     moved = (right - left)[..., 0]
     assert (moved > 5).all()
     assert (moved.argmax(axis=1) == 2).all()
@@ -209,8 +210,8 @@ def test_an_attribute_changes_its_own_region_alone(name: str) -> None:
     if name.endswith("hue"):
         high = 0.5  # the other end is the same colour again
     seen = {"hat": 0.0, "long_hair": 0.0}  # nothing hides what changes
-    images, landmarks = toy.draw(faces(100, **(seen | {name: low})), 64)
-    others, _ = toy.draw(faces(100, **(seen | {name: high})), 64)
+    images, landmarks = portrait.draw(faces(100, **(seen | {name: low})), 64)
+    others, _ = portrait.draw(faces(100, **(seen | {name: high})), 64)
     origin, along = landmarks[:, :2].mean(axis=1), landmarks[:, 1] - landmarks[:, 0]
     along /= np.sqrt((along**2).sum(axis=1, keepdims=True))
     place = np.stack(np.meshgrid(np.arange(64), np.arange(64)), axis=-1) - origin[:, None, None]
