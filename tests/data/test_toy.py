@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcgan.data import toy
+from dcgan.data import portrait, toy
 from dcgan.data.canvas import Canvas
 from dcgan.errors import DcganError
 
@@ -77,7 +77,7 @@ def test_what_lies_outside_a_crop_is_untouched_by_its_shapes(monkeypatch: pytest
     """Crops are for speed alone: faces at the ends of every range look the same without them."""
     extremes = faces(100)
     sign = np.random.default_rng(0)
-    for name, ends in (toy.NUMBERS | toy.VARIATION).items():
+    for name, ends in (portrait.NUMBERS | portrait.VARIATION).items():
         extremes[name] = sign.choice(np.array(ends, np.float32), 100)
     cropped, _ = portrait.draw(extremes, size)
     monkeypatch.setattr(Canvas, "crop", lambda canvas, *_: canvas)
@@ -123,7 +123,7 @@ def test_labels_are_of_their_kinds() -> None:
     assert labels.shape == (500, len(toy.LABELS))
     for column, (name, kind) in zip(labels.T, toy.LABELS, strict=True):
         if kind == "number":
-            low, high = toy.NUMBERS[name]
+            low, high = portrait.NUMBERS[name]
             assert low <= column.min() < low + 0.1 * (high - low)
             assert high >= column.max() > high - 0.1 * (high - low)
         else:
@@ -140,7 +140,7 @@ def test_labels_are_balanced_and_independent_of_each_other_and_of_the_rest() -> 
             low, high = (0.15, 0.25) if kind == "class" else (0.3, 0.55)
             assert low < column.mean() < high, name
     columns = dict(zip(NAMES, labels.T, strict=True))
-    columns |= {name: values for name, values in toy.draw_attributes(range(2000)).items() if name in toy.VARIATION}
+    columns |= {name: values for name, values in toy.draw_attributes(range(2000)).items() if name in portrait.VARIATION}
     correlations = np.corrcoef(np.stack(list(columns.values())))
     for i, first in enumerate(columns):
         for j, second in enumerate(list(columns)[:i]):
@@ -206,7 +206,7 @@ REGIONS: dict[str, Callable[[Array, Array], npt.NDArray[np.bool_]]] = {
 @pytest.mark.parametrize("name", REGIONS)
 def test_an_attribute_changes_its_own_region_alone(name: str) -> None:
     """In units of half the frame, from the point between the eyes along the line of the eyes."""
-    low, high = (toy.NUMBERS | toy.VARIATION).get(name, (0, 1))
+    low, high = (portrait.NUMBERS | portrait.VARIATION).get(name, (0, 1))
     if name.endswith("hue"):
         high = 0.5  # the other end is the same colour again
     seen = {"hat": 0.0, "long_hair": 0.0}  # nothing hides what changes
