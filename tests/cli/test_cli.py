@@ -152,7 +152,7 @@ def test_images_are_functions_of_their_seeds(run: Path, tmp_path: Path, capsys: 
 def test_generate_writes_each_format(run: Path, tmp_path: Path) -> None:
     expected = Generator.from_pretrained(run).sample(range(3))
     for form in ("png", "webp", "jpg", "npy"):
-        assert main(["generate", str(run), "--count", "3", "--out", str(tmp_path / form), "--format", form]) == 0
+        assert main(["generate", str(run), "-n", "3", "--out", str(tmp_path / form), "--format", form]) == 0
     assert np.array_equal(np.load(tmp_path / "npy" / "images.npy"), expected)
     for form in ("png", "webp"):
         with Image.open(tmp_path / form / f"seed00002.{form}") as image:

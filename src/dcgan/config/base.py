@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import types
 import typing
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from tyro.conf import arg
 
 from dcgan.errors import DcganError
 
+Count = Annotated[int, arg(aliases=["-n"])]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Settings = TypeVar("Settings")
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from dcgan.config.base import Device, require, require_positive
+from dcgan.config.base import Count, Device, require, require_positive
 from dcgan.errors import DcganError
 
 
@@ -18,7 +18,7 @@ class GenerateConfig:
 
     model: Positional[str]
     """A .safetensors file, a run's folder or a checkpoint's folder."""
-    count: int = 64
+    count: Count = 64
     """Number of images: seeds 0 to count - 1."""
     seeds: str | None = None
     """Seeds in place of a count, such as 0-63,100. Image 42 depends on seed 42 alone."""

@@ -42,7 +42,7 @@ class Tracker:
         self.bar = tqdm(
             total=total_images / 1000,
             initial=images / 1000,
-            bar_format="{n:.1f}/{total:.1f} kimg |{bar}| {postfix}, {elapsed}<{remaining}",
+            bar_format="{n:.1f}/{total:.1f} kimg |{bar:12}| {desc}{elapsed}, {remaining} left",
             disable=not sys.stderr.isatty(),
         )
         self.last_line = time.monotonic()
@@ -62,7 +62,7 @@ class Tracker:
             f"D(x) {record['d_real']:.2f}, D(G(z)) {record['d_fake']:.2f} / {record['d_fake_updated']:.2f}"
         )
         self.bar.n = record["kimg"]
-        self.bar.set_postfix_str(text)
+        self.bar.set_description_str(f"{text}, ")
         if self.bar.disable and time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
             self.say(f"{record['kimg']:.1f}/{self.bar.total:.1f} kimg, {text}")

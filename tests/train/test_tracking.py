@@ -1,0 +1,63 @@
+"""What a run tells: TensorBoard says what metrics.jsonl says, and a cut-back run leaves nothing of its other future."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dcgan.config import TrainConfig
+from dcgan.train import resumable_config, train
+from dcgan.train.tracking import plot_losses, read_metrics, sample_label
+
+Make = Callable[..., TrainConfig]
+
+
+def test_tensorboard_holds_the_same_figures_and_the_pictures(tiny: Make) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(tiny(tensorboard=True)).run
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    for name in ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated", "images_per_second"):
+        written = {event.step: event.value for event in events.Scalars(name)}
+        lines = {round(line["kimg"] * 1000): line[name] for line in read_metrics(run)}
+        assert written == pytest.approx(lines)
+    assert [event.step for event in events.Images("samples")] == [0, 40, 80]
+    assert set(tags["histograms"]) == {"logits/real", "logits/fake", "logits/updated"}
+
+
+def test_a_plot_of_few_lines_is_a_picture(tmp_path: Path, tiny: Make) -> None:
+    records = read_metrics(train(tiny()).run)
+    for count in (0, 1, len(records)):
+        plot_losses(records[:count], tmp_path / "losses.png")
+        with Image.open(tmp_path / "losses.png") as image:
+            assert image.size == (900, 650)
+
+
+def test_the_animation_shows_each_sample_grid(tiny: Make) -> None:
+    for kind in ("gif", "webp"):
+        run = train(tiny(animation=kind, name=kind, generator_lr=0.1)).run  # so that frames differ
+        with Image.open(run / f"progress.{kind}") as animation, Image.open(run / "samples/kimg-000000.png") as grid:
+            assert animation.n_frames == 3  # type: ignore[attr-defined]
+            assert animation.size == grid.size
+    assert not list(train(tiny(animation="none", name="none")).run.glob("progress.*"))
+
+
+@pytest.mark.parametrize(("kimg", "label"), [(0, "000000"), (200.0, "000200"), (0.5, "000000.500")])
+def test_sample_names_sort_by_kimg(kimg: float, label: str) -> None:
+    assert sample_label(kimg) == label
+
+
+def test_a_torn_last_line_is_left_out_and_written_again(tiny: Make) -> None:
+    run = train(tiny(kimg=0.04)).run
+    whole = read_metrics(run)
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 1')
+    assert read_metrics(run) == whole
+    train(resumable_config(run), run)
+    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == whole
