@@ -1,0 +1,1 @@
+"""Judging images: how far generated ones are from real ones, and whether they are copies."""
