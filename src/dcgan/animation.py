@@ -1,38 +1,75 @@
-"""Frames to a moving picture: GIF or WebP."""
+"""Frames to a moving picture: GIF, WebP or MP4."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 from PIL import Image
 
 from dcgan.checkpoint import write_bytes
+from dcgan.errors import DcganError
+from dcgan.images import Pixels, to_pil
 
 MOST_FRAMES = 120
+SUFFIXES = (".gif", ".webp", ".mp4")
 
 
 def animate(path: Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
-    """Write the picture files `frames` as an endless animation, .gif or .webp by `path`'s ending.
+    """Write the picture files `frames` as an endless animation, of the kind that `path` ends in.
 
     More than 120 frames are thinned evenly; the last one stays for two seconds.
     """
     step = max(1, -(-len(frames) // MOST_FRAMES))
-    chosen = [*frames[:-1:step], frames[-1]]
-    images = []
-    for frame in chosen:
+    chosen = []
+    for frame in [*frames[:-1:step], frames[-1]]:
         with Image.open(frame) as image:
-            images.append(image.convert("RGB"))
-    durations = [milliseconds] * (len(images) - 1) + [2000]
+            chosen.append(np.asarray(image.convert("RGB")))
+    write_animation(path, chosen, fps=1000 / milliseconds, hold=2.0)
+
+
+def write_animation(path: Path, frames: Sequence[Pixels] | Pixels, fps: float = 30.0, hold: float = 0.0) -> None:
+    """Write frames, each uint8 H x W x C, as .gif, .webp or .mp4; the first two are endless.
+
+    `hold` is for how many seconds the last frame stays. GIF knows only hundredths of a second and 256 colours a
+    frame, and MP4 only even sizes: an odd edge is repeated. Raises `DcganError` for another ending, an unwritable
+    place, or if PyAV, which writes MP4, is not installed.
+    """
     buffer = io.BytesIO()
-    images[0].save(
-        buffer,
-        "GIF" if path.suffix == ".gif" else "WEBP",
-        save_all=True,
-        append_images=images[1:],
-        duration=durations,
-        loop=0,
-        **({} if path.suffix == ".gif" else {"quality": 80}),
-    )
+    match path.suffix.lower():
+        case ".mp4":
+            _write_mp4(buffer, [*frames, *[frames[-1]] * round(hold * fps)], fps)
+        case ".gif" | ".webp" as suffix:
+            images = [to_pil(frame).convert("RGB") for frame in frames]
+            options: dict[str, object] = {"quality": 80}
+            if suffix == ".gif":  # the octree is 30 times as fast as Pillow's default, and no worse to see
+                images = [image.quantize(256, Image.Quantize.FASTOCTREE) for image in images]
+                options = {}
+            durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * (hold or 1 / fps))]
+            kind, others = suffix[1:].upper(), images[1:]
+            images[0].save(buffer, kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
+        case _:
+            raise DcganError(f"{path}: the name of an animation must end in {', '.join(SUFFIXES)}")
     write_bytes(path, buffer.getvalue())
+
+
+def _write_mp4(file: IO[bytes], frames: Sequence[Pixels], fps: float) -> None:
+    """H.264 in the form that every player and browser takes."""
+    try:
+        import av
+    except ImportError as error:
+        raise DcganError("writing .mp4 needs PyAV: pip install av (or choose .webp or .gif)") from error
+    height, width = frames[0].shape[:2]
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "18"})
+        stream.height, stream.width = height + height % 2, width + width % 2
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            rgb = np.asarray(to_pil(frame).convert("RGB"))
+            even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())

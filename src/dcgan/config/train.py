@@ -125,6 +125,12 @@ class TrainConfig(ModelConfig):
     """Faces in a sample grid: always the same latents, seeds 0, 1, 2, ..."""
     checkpoint_every: float | None = None
     """kimg between checkpoints (default: 3 epochs or 10 minutes, whichever comes first; always at the end)."""
+    evaluate_every: float | None = None
+    """kimg between evaluations of the averaged generator, of which the best is kept (default: none)."""
+    evaluate_samples: int = 2000
+    """Generated images in such an evaluation: more are steadier, and slower."""
+    extractor: str = "efficientnet-lite0"
+    """What such an evaluation compares images by: a name or a file, as in `dcgan evaluate`."""
     keep_checkpoints: int = 3
     """Newest checkpoints that are kept."""
     tensorboard: bool = True
@@ -143,7 +149,8 @@ class TrainConfig(ModelConfig):
         require(0 <= self.seed < 2**63, f"seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
         require_positive(self, "kimg", "epochs", "batch", "generator_lr", "discriminator_lr", "input_noise_kimg")
         require_positive(self, "ema_kimg", "ema_rampup", "log_every", "sample_every", "sample_count")
-        require_positive(self, "checkpoint_every", "keep_checkpoints")
+        require_positive(self, "checkpoint_every", "keep_checkpoints", "evaluate_every")
+        require(self.evaluate_samples >= 2, "evaluate_samples must be at least 2")
         require(self.batch >= 2, "batch must be at least 2: batch normalisation needs more than one image")
         for name in ("beta1", "beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")

@@ -53,21 +53,24 @@ class Trainer:
         state, config = self.state, self.config
         if state.step == 0:
             self.sample(tracker, 0)
-        session_start, seconds_before = time.monotonic(), state.seconds
-        last_log, last_checkpoint = (session_start, state.step), session_start
+        last_log, last_checkpoint = (state.seconds, state.step), state.seconds
+        now = time.monotonic()
         while self.images < self.total_images and self.stop_signal is None:
             self.train_step()
+            state.seconds += time.monotonic() - now
             now = time.monotonic()
-            state.seconds = seconds_before + now - session_start
             if self.due(config.log_every):
-                speed = (state.step - last_log[1]) * config.batch / (now - last_log[0])
-                self.log(tracker, speed)
-                last_log = (now, state.step)
+                seconds, step = last_log
+                self.log(tracker, (state.step - step) * config.batch / (state.seconds - seconds))
+                last_log = (state.seconds, state.step)
             if self.due(config.sample_every):
                 self.sample(tracker, self.images // round(config.sample_every * 1000) * config.sample_every)
-            if self.checkpoint_due(now - last_checkpoint):
+            if config.evaluate_every is not None and self.due(config.evaluate_every):
+                self.evaluate(tracker)
+                now = time.monotonic()  # training time is what recipes are compared by, and this is none of it
+            if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
-                last_checkpoint = now
+                last_checkpoint = state.seconds
         self.checkpoint(tracker)
 
     def train_step(self) -> None:
