@@ -63,6 +63,8 @@ def describe_run(path: Path, verify: bool) -> dict[str, Any]:
     """A run: how far it is, what it was told, its last figures."""
     config = from_json(TrainConfig, read_json(path / CONFIG_FILE), str(path / CONFIG_FILE))
     metrics = read_metrics(path) if (path / METRICS_FILE).is_file() else []
+    evaluations = [record for record in metrics if "evaluation" in record]
+    losses = [record for record in metrics if "evaluation" not in record]
     complete = checkpoints(path)
     if verify:
         for checkpoint in complete:
@@ -77,7 +79,8 @@ def describe_run(path: Path, verify: bool) -> dict[str, Any]:
         "path": str(path),
         "preset": config.preset,
         "settings": differing,
-        "last": metrics[-1] if metrics else None,
+        "last": losses[-1] if losses else None,
+        "last evaluation": evaluations[-1] if evaluations else None,
         "checkpoints": [checkpoint.name for checkpoint in complete],
         "dataset": read_json(complete[-1] / STATE_FILE)["dataset"] if complete else None,
     }

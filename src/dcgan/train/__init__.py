@@ -24,7 +24,7 @@ from dcgan.device import choose_device, choose_precision
 from dcgan.errors import DcganError
 from dcgan.images import make_grid, save_image
 from dcgan.train.loop import Trainer
-from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, run_name
+from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
 from dcgan.train.state import STATE_FILE
 from dcgan.train.tracking import Tracker
 
@@ -61,6 +61,7 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
         if resume is not None:
             check_same_run(config, run, data)
             trainer.state.restore(newest_checkpoint(run))
+            restore_best(newest_checkpoint(run), run)
         write_json(run / CONFIG_FILE, dataclasses.asdict(config))
         write_json(run / "environment.json", environment(data, device, config.precision))
         save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))

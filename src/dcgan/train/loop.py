@@ -6,8 +6,10 @@ learn from what the discriminator makes of those same generated images.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from dcgan.draws import draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.images import to_signed
 from dcgan.losses import LOSSES
+from dcgan.models import Generator
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
-from dcgan.train.state import METRICS, TrainingState
+from dcgan.train.state import BEST_FILE, METRICS, TrainingState
 from dcgan.train.tracking import Tracker
 
+Evaluator = Callable[[Generator], dict[str, float]]
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 EPOCHS_BETWEEN_CHECKPOINTS = 3
 
@@ -39,6 +43,8 @@ class Trainer:
         self.loss = LOSSES[config.loss]
         self.state = TrainingState.start(config, device)
         self.total_images = round(target_kimg(config, data) * 1000)
+        self.evaluator: Evaluator | None = None
+        """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
         self.logits: dict[str, torch.Tensor] = {}
         self.orders: dict[int, torch.Tensor] = {}
         self.stop_signal: signal.Signals | None = None
@@ -65,8 +71,8 @@ class Trainer:
                 last_log = (state.seconds, state.step)
             if self.due(config.sample_every):
                 self.sample(tracker, self.images // round(config.sample_every * 1000) * config.sample_every)
-            if config.evaluate_every is not None and self.due(config.evaluate_every):
-                self.evaluate(tracker)
+            if self.evaluator is not None and self.due(config.evaluate_every or math.inf):
+                self.evaluate(tracker, self.evaluator)
                 now = time.monotonic()  # training time is what recipes are compared by, and this is none of it
             if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
@@ -188,7 +194,7 @@ class Trainer:
             **self.progress(),
             **{name: total / steps for name, total in zip(METRICS, sums, strict=True)},
             "images_per_second": round(images_per_second, 1),
-            "seconds": round(self.state.seconds, 2),
+            **self.clock(),
         }
         self.check_finite()
         self.state.metric_sums.zero_()
@@ -198,13 +204,21 @@ class Trainer:
         """Write the grid of fixed latents, from the averaged generator."""
         tracker.samples(kimg, self.state.average.sample(range(self.config.sample_count)), self.logits)
 
+    def evaluate(self, tracker: Tracker, evaluator: Evaluator) -> None:
+        """Judge the averaged generator, and keep it if it is the best so far by the first figure (lower is better)."""
+        figures = evaluator(self.state.average)
+        tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
+        judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
+        if judged[-1] == min(judged):
+            self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
+
     def checkpoint(self, tracker: Tracker) -> None:
         """Save all that resumes, bring model file, plot and animation up to date, drop old checkpoints."""
         self.check_finite()
         folder = self.run / "checkpoints" / f"{self.state.step:08d}"
         tracker.summarise()
         if not folder.exists():
-            self.state.save(folder, self.config.model, self.about())
+            self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
         publish(folder, self.run, self.config.keep_checkpoints)
 
     def check_finite(self) -> None:
@@ -221,6 +235,10 @@ class Trainer:
     def progress(self) -> dict[str, float]:
         """How far the run is, in thousands of images and in passes over the training images."""
         return {"kimg": self.images / 1000, "epoch": round(self.images / len(self.data.training_indices), 4)}
+
+    def clock(self) -> dict[str, float]:
+        """Time spent training so far."""
+        return {"seconds": round(self.state.seconds, 2)}
 
     def about(self) -> dict[str, Any]:
         """What the model file says of itself."""

@@ -12,7 +12,7 @@ from dcgan.checkpoint import told_as_errors, write_with
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
 from dcgan.models import MODEL_FILE
-from dcgan.train.state import STATE_FILE
+from dcgan.train.state import BEST_FILE, STATE_FILE
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -66,6 +66,13 @@ def lock(run: Path) -> IO[str]:
         file.close()
         raise DcganError(f"{run} is being written by another process: wait for it, or start a new run") from error
     return file
+
+
+def restore_best(checkpoint: Path, run: Path) -> None:
+    """Take the best model back to what it was at a checkpoint: later ones were not reached yet."""
+    (run / BEST_FILE).unlink(missing_ok=True)
+    if (checkpoint / BEST_FILE).exists():
+        write_with(run / BEST_FILE, lambda temporary: shutil.copyfile(checkpoint / BEST_FILE, temporary))
 
 
 def publish(checkpoint: Path, run: Path, keep: int) -> None:

@@ -6,6 +6,7 @@ There is no random state in it: every draw is a function of the seed and the ste
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_
 
 STATE_FILE = "state.json"
 TRAINING_FILE = "training.safetensors"
+BEST_FILE = "best.safetensors"
 METRICS = ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated")
 
 
@@ -58,19 +60,26 @@ class TrainingState:
             metric_sums=torch.zeros(len(METRICS) + 1, device=device),
         )
 
-    def save(self, folder: Path, config: ModelConfig, about: dict[str, Any]) -> None:
+    def save_model(self, path: Path, config: ModelConfig, about: dict[str, Any]) -> None:
+        """Write a model file: the averaged generator, and the discriminator."""
+        states = {"generator": self.average.state_dict(), "discriminator": self.discriminator.state_dict()}
+        save_model(path, config, states, about)
+
+    def save(self, folder: Path, config: ModelConfig, about: dict[str, Any], best: Path) -> None:
         """Write the checkpoint `folder`, whole or not at all; refuses weights that are not finite.
 
-        `model.safetensors` in it is a model file like any other: the average, and the discriminator.
+        `model.safetensors` in it is a model file like any other. `best`, the best model so far, is kept with it if
+        there is one: a run that goes on from here must not keep what it had not reached yet.
         """
         for network in (self.generator, self.discriminator, self.average):
             for name, tensor in network.state_dict().items():
                 if not torch.isfinite(tensor).all():
                     raise DcganError(f"the {network.role}'s {name} is no longer finite")
         with new_folder(folder) as temporary:
-            states = {"generator": self.average.state_dict(), "discriminator": self.discriminator.state_dict()}
-            save_model(temporary / MODEL_FILE, config, states, about)
+            self.save_model(temporary / MODEL_FILE, config, about)
             save_tensors(temporary / TRAINING_FILE, self._training_tensors())
+            if best.exists():
+                shutil.copyfile(best, temporary / BEST_FILE)
             write_json(
                 temporary / STATE_FILE,
                 {
@@ -79,7 +88,7 @@ class TrainingState:
                     "model": asdict(config),
                     "dataset": about["dataset"],
                     "training": about["training"],
-                    "checksums": {name: file_digest(temporary / name) for name in (MODEL_FILE, TRAINING_FILE)},
+                    "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
                 },
             )
 

@@ -20,6 +20,7 @@ from dcgan.images import Pixels, make_grid, save_image
 from dcgan.train.run import METRICS_FILE
 
 SECONDS_BETWEEN_LINES = 30.0
+KIMG_LABEL = "kimg (thousands of real images shown)"
 
 
 class Tracker:
@@ -67,6 +68,21 @@ class Tracker:
             self.last_line = time.monotonic()
             self.say(f"{record['kimg']:.1f}/{self.bar.total:.1f} kimg, {text}")
 
+    def log_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Append one line of quality figures, which lie under `evaluation`, and show them."""
+        with told_as_errors(self.run / METRICS_FILE):
+            self.metrics.write(json.dumps(record) + "\n")
+            self.metrics.flush()
+            if self.board is not None:
+                for name, value in record["evaluation"].items():
+                    self.board.add_scalar(f"evaluation/{name}", value, round(record["kimg"] * 1000))
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in record["evaluation"].items())
+        self.say(f"{record['kimg']:.1f} kimg: {figures}")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The lines of quality figures so far."""
+        return [record for record in read_metrics(self.run) if "evaluation" in record]
+
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
         tqdm.write(text, file=sys.stderr)
@@ -90,6 +106,8 @@ class Tracker:
             if self.board is not None:
                 self.board.flush()
         plot_losses(read_metrics(self.run), self.run / "losses.png")
+        if evaluations := self.evaluations():
+            plot_quality(evaluations, self.run / "quality.png")
         frames = sorted((self.run / "samples").glob("kimg-*.png"))
         if self.animation != "none" and frames:
             animate(self.run / f"progress.{self.animation}", frames)
@@ -132,6 +150,7 @@ def plot_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Plot both losses, and the discriminator's mean outputs, over kimg into the PNG `path`."""
     from matplotlib.figure import Figure
 
+    records = [record for record in records if "evaluation" not in record]
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     kimg = [record["kimg"] for record in records]
@@ -145,8 +164,23 @@ def plot_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     curve(below, "d_real", "D(x), real images")
     curve(below, "d_fake", "D(G(z)), before D's step")
     curve(below, "d_fake_updated", "D(G(z)), after D's step")
-    below.set(ylabel="mean of sigmoid(logit)", xlabel="kimg (thousands of real images shown)", ylim=(-0.02, 1.02))
+    below.set(ylabel="mean of sigmoid(logit)", xlabel=KIMG_LABEL, ylim=(-0.02, 1.02))
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.legend(loc="upper right")
+    write_with(path, lambda temporary: figure.savefig(temporary, dpi=100))
+
+
+def plot_quality(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Plot each figure of the evaluations over kimg into the PNG `path`, one below the other."""
+    from matplotlib.figure import Figure
+
+    names = list(records[0]["evaluation"])
+    figure = Figure(figsize=(9, 2.2 * len(names)), layout="constrained")
+    kimg = [record["kimg"] for record in records]
+    for axes, name in zip(figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], names, strict=True):
+        axes.plot(kimg, [record["evaluation"][name] for record in records], marker=".", linewidth=1)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel(KIMG_LABEL)
     write_with(path, lambda temporary: figure.savefig(temporary, dpi=100))
