@@ -167,7 +167,7 @@ def plot_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     below.set(ylabel="mean of sigmoid(logit)", xlabel=KIMG_LABEL, ylim=(-0.02, 1.02))
     for axes in (above, below):
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper right")
+        axes.legend(loc="center right")
     write_with(path, lambda temporary: figure.savefig(temporary, dpi=100))
 
 
