@@ -22,6 +22,7 @@ from dcgan.config import ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, open_data
 from dcgan.device import choose_device, choose_precision
 from dcgan.errors import DcganError
+from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
 from dcgan.train.loop import Trainer
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
@@ -62,6 +63,9 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
             check_same_run(config, run, data)
             trainer.state.restore(newest_checkpoint(run))
             restore_best(newest_checkpoint(run), run)
+        if config.evaluate_every is not None:
+            extractor = load_extractor(config.extractor, device)
+            trainer.evaluator = QuickEvaluator(data, extractor, config.evaluate_samples)
         write_json(run / CONFIG_FILE, dataclasses.asdict(config))
         write_json(run / "environment.json", environment(data, device, config.precision))
         save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))
