@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors
@@ -48,7 +49,16 @@ def test_the_default_pair_is_the_common_pytorch_form() -> None:
     assert sum(p.numel() for p in generator.parameters()) == 3_576_704
     assert sum(p.numel() for p in discriminator.parameters()) == 2_765_568
     shapes = [tuple(m.weight.shape) for m in generator.modules() if isinstance(m, nn.ConvTranspose2d)]
-    assert shapes == [(100, 512, 4, 4), (512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
+    assert shapes == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
+
+
+def test_the_ends_are_the_4x4_convolutions_of_the_tutorial() -> None:
+    generator, discriminator = pair(small())
+    latents, images = torch.randn(3, 6), torch.randn(3, 16, 4, 4)
+    kernel = generator.first[0].weight.T.reshape(6, 4, 4, 16).permute(0, 3, 1, 2)
+    torch.testing.assert_close(generator.first[0](latents), F.conv_transpose2d(latents[:, :, None, None], kernel))
+    kernel = discriminator.last.weight.reshape(1, 4, 4, 16).permute(0, 3, 1, 2)
+    torch.testing.assert_close(discriminator.last(images), F.conv2d(images, kernel).flatten())
 
 
 def test_batch_normalisation_is_where_the_paper_has_it() -> None:

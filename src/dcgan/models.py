@@ -19,6 +19,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.config import ModelConfig, from_json
+from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.images import Pixels, to_pixels
@@ -99,27 +100,22 @@ class Generator(_Network):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         widths = _channels(config.generator_width, config.stages)
-        self.first = nn.Sequential()
-        if config.ends == "linear":
-            self.first.append(nn.Linear(config.latent_size, widths[0] * 16))
-            self.first.append(nn.Unflatten(1, (widths[0], 4, 4)))
-        else:
-            self.first.append(nn.Unflatten(1, (config.latent_size, 1, 1)))
-            self.first.append(nn.ConvTranspose2d(config.latent_size, widths[0], 4, bias=False))
-        self.first.extend([nn.BatchNorm2d(widths[0]), self._activation()])
+        self.first = nn.Sequential(
+            FromVector(config.latent_size, widths[0], bias=config.ends == "linear"),
+            nn.BatchNorm2d(widths[0]),
+            self._activation(),
+        )
         self.hidden = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
+                    TransposedConvolution(before, after),
                     nn.BatchNorm2d(after),
                     self._activation(),
                 )
                 for before, after in itertools.pairwise(widths)
             )
         )
-        self.last = nn.Sequential(
-            nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1, bias=False), nn.Tanh()
-        )
+        self.last = nn.Sequential(TransposedConvolution(widths[-1], config.channels), nn.Tanh())
 
     def _activation(self) -> nn.Module:
         if self.config.generator_activation == "leaky_relu":
@@ -168,23 +164,18 @@ class Discriminator(_Network):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         widths = _channels(config.discriminator_width, config.stages)[::-1]
-        self.first = nn.Sequential(
-            nn.Conv2d(config.channels, widths[0], 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, inplace=True)
-        )
+        self.first = nn.Sequential(Convolution(config.channels, widths[0]), nn.LeakyReLU(0.2, inplace=True))
         self.hidden = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
+                    Convolution(before, after),
                     nn.BatchNorm2d(after),
                     nn.LeakyReLU(0.2, inplace=True),
                 )
                 for before, after in itertools.pairwise(widths)
             )
         )
-        if config.ends == "linear":
-            self.last = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * 16, 1))
-        else:
-            self.last = nn.Sequential(nn.Conv2d(widths[-1], 1, 4, bias=False), nn.Flatten())
+        self.last = ToNumber(widths[-1], bias=config.ends == "linear")
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after each hidden layer, from half the image's resolution down to 4x4."""
@@ -195,7 +186,7 @@ class Discriminator(_Network):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.last(self.hidden(self.first(images)))
-        return logits.squeeze(1)
+        return logits
 
 
 def model_file(path: str | Path) -> Path:

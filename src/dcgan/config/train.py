@@ -35,7 +35,7 @@ class ModelConfig:
     discriminator_width: int = 64
     """Channels of the discriminator's first layer; doubles towards the 4x4 layer, up to 8 times."""
     ends: Literal["convolution", "linear"] = "convolution"
-    """The generator's first and the discriminator's last layer: 4x4 convolutions, or fully connected with biases."""
+    """The generator's first and the discriminator's last layer: 4x4 convolutions, or fully connected, with biases."""
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
     """After each hidden layer of the generator (leaky_relu has slope 0.2)."""
 
