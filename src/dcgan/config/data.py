@@ -34,6 +34,8 @@ class PrepareConfig:
     """Number of faces to draw, for toy only."""
     seed: int = 0
     """Seed of the drawn faces and of the choice of held-out images."""
+    terms: str = ""
+    """Terms of use of the images, kept in every model that is trained on them (CelebA's are known)."""
     workers: int = 0
     """Processes that decode (0: one a core)."""
 

@@ -22,6 +22,7 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 SPLITS = {"train": 0, "valid": 1, "test": 2}
 IMAGES = "img_align_celeba"
 """Start of the name of the folder, or of the .zip, that holds the aligned images."""
+TERMS = "CelebA: for non-commercial research only; its images must not be redistributed"
 
 _ATTRIBUTES, _PARTITION, _LANDMARKS = "list_attr_celeba", "list_eval_partition", "list_landmarks_align_celeba"
 

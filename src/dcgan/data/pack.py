@@ -75,6 +75,7 @@ def _pack_source(config: PrepareConfig, out: Path, source: Source) -> None:
         contextlib.closing(chunks),
     ):
         writer.skipped += source.skipped
+        writer.terms = config.terms or source.terms
         for entries, result in chunks:
             for entry, file_digest, reason in zip(entries, result.digests, result.reasons, strict=True):
                 digest.update(f"{entry.name}\n{file_digest}\n".encode("utf-8", "surrogateescape"))
@@ -106,6 +107,7 @@ def _pack_toy(config: PrepareConfig, out: Path) -> None:
         for indices, drawn in chunks:
             writer.append(*drawn)
             progress.update(len(indices))
+        writer.terms = config.terms
         identity = json.dumps(["toy", config.count, config.seed])
         writer.source = {"name": "toy", "digest": hashlib.sha256(identity.encode()).hexdigest()}
 

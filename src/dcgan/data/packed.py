@@ -57,6 +57,8 @@ class PackedImages:
         self.name: str = manifest["name"]
         self.size: int = manifest["size"]
         self.channels: int = manifest["channels"]
+        self.terms: str = manifest.get("terms", "")
+        """Terms of use of the images; empty if unknown."""
         self.digest: str = manifest["digest"]
         """SHA-256 that identifies pixels, labels, landmarks and the held-out part together."""
         self.label_names: tuple[str, ...] = tuple(label["name"] for label in manifest["labels"])

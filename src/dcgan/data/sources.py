@@ -99,6 +99,12 @@ class Source:
     def _is_celeba(self) -> bool:
         return bool(self._annotations) or self._images is not self._tree
 
+    @property
+    def terms(self) -> str:
+        """Terms of use of the images, where they are known."""
+        folders = {part for name in self._names[:1] for part in PurePosixPath(name).parent.parts}
+        return celeba.TERMS if self._is_celeba or celeba.IMAGES in folders else ""
+
     def _read_annotation(self, name: str) -> bytes:
         try:
             return read_payload(self._tree.payload(name))

@@ -75,6 +75,8 @@ class PackedWriter:
         """Name and reason of whatever the source holds that could not be packed."""
         self.source: Mapping[str, str] = {}
         """Where the images come from (name, digest), for the manifest only."""
+        self.terms = ""
+        """Terms of use of the images, for the manifest and for every model that is trained on them."""
         self._images_per_file = max(1, file_bytes // (size * size * channels))
         self._partial = path.with_name(path.name + PARTIAL)
         self._files: list[PackedFile] = []
@@ -195,6 +197,7 @@ class PackedWriter:
             "landmarks": list(self.landmarks),
             "source": dict(self.source),
             "settings": self.settings,
+            "terms": self.terms,
             "skipped": {
                 "count": len(reasons),
                 "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},

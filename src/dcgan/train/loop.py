@@ -247,7 +247,7 @@ class Trainer:
             "dataset": {"name": self.data.name, "digest": self.data.digest, "count": len(self.data)},
             "training": {**self.progress(), "preset": self.config.preset, "seed": self.config.seed},
             "metrics": {},
-            "terms": "",
+            "terms": self.data.terms,
         }
 
 
