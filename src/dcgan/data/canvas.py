@@ -57,6 +57,7 @@ class Canvas:
 
 
 def length(x: Floats, y: Floats) -> Floats:
+    """Distance from the origin."""
     root: Floats = np.sqrt(x * x + y * y)  # np.hypot rounds by library
     return root
 
@@ -82,6 +83,7 @@ def wave(t: Floats) -> Floats:
 
 
 def rgb(colour: tuple[float, float, float]) -> Floats:
+    """A colour as 1 x 3 x 1 x 1."""
     return np.array(colour, np.float32).reshape(1, 3, 1, 1)
 
 
