@@ -13,10 +13,13 @@ SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"generate", "info"},
-    {"train", "evaluate"},
+    {"generate", "info", "explore", "compare"},
+    {"classify"},
+    {"train"},
+    {"evaluate"},
     {"models", "losses", "data"},
-    {"animation", "images", "draws", "device"},
+    {"animation"},
+    {"images", "draws", "device", "convolution"},
     {"checkpoint", "config"},
     {"errors"},
 ]

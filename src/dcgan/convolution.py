@@ -52,7 +52,8 @@ class FromVector(nn.Linear):
 
     def forward(self, vectors: Tensor) -> Tensor:
         # Channels last in memory, like the maps of all other layers: mixing the two layouts is slow.
-        return super().forward(vectors).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        maps: Tensor = super().forward(vectors).unflatten(1, (4, 4, -1))
+        return maps.permute(0, 3, 1, 2)
 
 
 class ToNumber(nn.Linear):
@@ -62,7 +63,8 @@ class ToNumber(nn.Linear):
         super().__init__(16 * channels, 1, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images.permute(0, 2, 3, 1).flatten(1)).squeeze(1)
+        numbers: Tensor = super().forward(images.permute(0, 2, 3, 1).flatten(1))
+        return numbers.squeeze(1)
 
 
 def _as_matrix_product(images: Tensor, larger_map: int) -> bool:

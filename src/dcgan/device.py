@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from typing import Any
+
+import numpy as np
 import torch
 
+from dcgan import __version__
 from dcgan.errors import DcganError
 
 
@@ -32,3 +38,17 @@ def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, str]
             if features.get(feature):
                 return torch.bfloat16, f"this processor has {feature}"
     return torch.float32, f"this {device.type} has no fast bf16"
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What besides settings and data may decide the last digits of a result, and its speed."""
+    return {
+        "dcgan": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+    }

@@ -55,7 +55,19 @@ def describe_data(path: Path, verify: bool) -> dict[str, Any]:
     if verify:
         data.verify()
     skipped = {key: data.manifest["skipped"][key] for key in ("count", "reasons")}
-    keep = ("name", "size", "channels", "count", "digest", "labels", "landmarks", "held_out", "source", "settings", "terms")
+    keep = (
+        "name",
+        "size",
+        "channels",
+        "count",
+        "digest",
+        "labels",
+        "landmarks",
+        "held_out",
+        "source",
+        "settings",
+        "terms",
+    )
     return {"kind": "data set", "path": str(path), **{k: data.manifest.get(k) for k in keep}, "skipped": skipped}
 
 

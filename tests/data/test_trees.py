@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -108,6 +109,16 @@ def test_huge_files_are_never_read_whole(write_tree: WriteTree, name: str, monke
     assert {key: value for key, value in reasons.items() if key != "b/3.jpg"} == {
         key: value for key, value in FILES.items() if key != "b/3.jpg"
     }
+
+
+def test_a_bomb_is_not_unpacked_to_be_measured(write_tree: WriteTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "MAX_BYTES", 100_000)
+    path = write_tree("x.zip", {"x.jpg": bytes(20_000_000)})
+    tracemalloc.start()
+    assert contents(path) == {"x.jpg": "too large"}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def zip_with_size(path: Path, data: bytes, claimed: int) -> Path:

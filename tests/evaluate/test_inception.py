@@ -44,7 +44,7 @@ def weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_bytes(b"weights")
     monkeypatch.setattr(inception, "SHA256_PREFIX", inception.file_digest(path)[:8])
     monkeypatch.delenv(inception.VARIABLE, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DCGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return path
 
@@ -67,7 +67,7 @@ def test_names_and_features_equal_pytorch_fid(
 
 def test_the_weight_file_is_found(weight_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hub = tmp_path / "torch" / "hub" / "checkpoints" / inception.FILE_NAME
-    ours = tmp_path / "cache" / "dcgan" / inception.FILE_NAME
+    ours = tmp_path / "cache" / inception.FILE_NAME
     for path in (hub, ours):  # later ones go before earlier ones
         path.parent.mkdir(parents=True)
         path.touch()

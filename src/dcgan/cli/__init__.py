@@ -16,6 +16,8 @@ COMMANDS = {
     "prepare": "Pack images once into a form that training reads fast.",
     "train": "Train a DCGAN on a data set, from scratch or from where a run stopped.",
     "generate": "Generate images from a model.",
+    "evaluate": "Measure how near generated images are to real ones, and whether they are copies.",
+    "compare": "Lay several evaluations or runs side by side.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 

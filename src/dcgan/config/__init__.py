@@ -6,13 +6,16 @@ decided in this order, later wins: the defaults here, the preset, the `--config`
 
 from dcgan.config.base import Device, from_json
 from dcgan.config.data import PrepareConfig, check_crop
+from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
 
 __all__ = [
     "PRESETS",
     "SIZES",
+    "CompareConfig",
     "Device",
+    "EvaluateConfig",
     "GenerateConfig",
     "InfoConfig",
     "Latent",

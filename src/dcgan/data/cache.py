@@ -46,7 +46,7 @@ def _open_cached(data: str, *, size: int, channels: int, crop: str) -> PackedIma
     origin = data if data == "toy" else fingerprint(path)
     identity = json.dumps([origin, deciding_settings(config), __version__], sort_keys=True)
     name = f"{path.resolve().name.split('.')[0] or 'images'}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    out = _cache_folder() / name
+    out = cache_folder() / name
     config = dataclasses.replace(config, out=str(out))
     if not (out / MANIFEST).is_file():
         print(f"dcgan: preparing {data} into {out}, once", file=sys.stderr)
@@ -61,7 +61,8 @@ def _open_cached(data: str, *, size: int, channels: int, crop: str) -> PackedIma
     return PackedImages.open(out)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where everything lies that can be made again: DCGAN_CACHE, else XDG_CACHE_HOME/dcgan, else ~/.cache/dcgan."""
     if folder := os.environ.get("DCGAN_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan"

@@ -80,8 +80,6 @@ def _decode(image: Image.Image, size: int, channels: int, crop: str) -> Decoded:
         raise UnusableError("too large")
     shrink = _shrink(image, size, crop)
     image.load()
-    if shrink == 1:
-        width, height = image.size  # Pillow turns a TIFF upright by itself
     upright = _eight_bits(image, channels)
     orientation = _orientation(image)
     if orientation in _UPRIGHT:

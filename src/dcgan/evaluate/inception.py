@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
 from dcgan.checkpoint import file_digest, write_bytes
+from dcgan.data.cache import cache_folder
 from dcgan.errors import DcganError
 from dcgan.evaluate.features import ModuleExtractor
 
@@ -258,8 +259,7 @@ def find_weights() -> Path:
     """
     if named := os.environ.get(VARIABLE):
         return Path(named)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    ours = cache / "dcgan" / FILE_NAME
+    ours = cache_folder() / FILE_NAME
     for path in (ours, Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME):
         if path.is_file():
             return path

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import platform
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from dcgan import __version__
 from dcgan.checkpoint import read_json, write_json
 from dcgan.config import ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, open_data
-from dcgan.device import choose_device, choose_precision
+from dcgan.device import choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
@@ -67,7 +63,8 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
             extractor = load_extractor(config.extractor, device)
             trainer.evaluator = QuickEvaluator(data, extractor, config.evaluate_samples)
         write_json(run / CONFIG_FILE, dataclasses.asdict(config))
-        write_json(run / "environment.json", environment(data, device, config.precision))
+        protocol = trainer.evaluator.protocol if trainer.evaluator is not None else None
+        write_json(run / "environment.json", environment(data, device, config.precision, protocol))
         save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))
         tracker = Tracker(run, config, trainer.state.step, trainer.total_images)
         precision, reason = choose_precision(config.precision, device)
@@ -137,19 +134,14 @@ def describe(config: TrainConfig, data: PackedImages) -> str:
     )
 
 
-def environment(data: PackedImages, device: torch.device, precision: str) -> dict[str, Any]:
-    """What besides the settings decides a run's numbers and speed."""
+def environment(
+    data: PackedImages, device: torch.device, precision: str, evaluation: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What besides the settings decides a run's numbers and speed, and the protocol of its evaluations."""
     return {
-        "dcgan": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        **describe_machine(device),
         "precision": str(choose_precision(precision, device)[0]),
         "command": sys.argv,
         "dataset": {"name": data.name, "path": str(data.path), "digest": data.digest, "count": len(data)},
+        "evaluation": evaluation,
     }

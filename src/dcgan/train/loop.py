@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ from dcgan.data import PackedImages
 from dcgan.device import choose_precision
 from dcgan.draws import draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
+from dcgan.evaluate import QuickEvaluator
 from dcgan.images import to_signed
 from dcgan.losses import LOSSES
-from dcgan.models import Generator
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
 from dcgan.train.state import BEST_FILE, METRICS, TrainingState
 from dcgan.train.tracking import Tracker
 
-Evaluator = Callable[[Generator], dict[str, float]]
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 EPOCHS_BETWEEN_CHECKPOINTS = 3
 
@@ -43,7 +41,7 @@ class Trainer:
         self.loss = LOSSES[config.loss]
         self.state = TrainingState.start(config, device)
         self.total_images = round(target_kimg(config, data) * 1000)
-        self.evaluator: Evaluator | None = None
+        self.evaluator: QuickEvaluator | None = None
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
         self.logits: dict[str, torch.Tensor] = {}
         self.orders: dict[int, torch.Tensor] = {}
@@ -204,7 +202,7 @@ class Trainer:
         """Write the grid of fixed latents, from the averaged generator."""
         tracker.samples(kimg, self.state.average.sample(range(self.config.sample_count)), self.logits)
 
-    def evaluate(self, tracker: Tracker, evaluator: Evaluator) -> None:
+    def evaluate(self, tracker: Tracker, evaluator: QuickEvaluator) -> None:
         """Judge the averaged generator, and keep it if it is the best so far by the first figure (lower is better)."""
         figures = evaluator(self.state.average)
         tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
