@@ -19,8 +19,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 QUICK = {
     "train": [
         "--kimg", "0.064", "--batch", "16", "--generator-width", "4", "--discriminator-width", "4",
-        "--sample-count", "4", "--no-tensorboard", "--device", "cpu",
+        "--sample-count", "4", "--no-tensorboard", "--device", "cpu", "--evaluate-samples", "20",
     ],
+    "evaluate": ["-n", "40", "--audit-pool", "50"],
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             extra = ["--kimg", "0.096"]
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
-    assert {"train", "prepare", "generate", "info"} <= set(ran)
+    assert set(ran) == {"train", "prepare", "generate", "info", "evaluate", "compare"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}
