@@ -126,6 +126,8 @@ def test_runs_get_numbers_of_their_own(tiny: Make) -> None:
     assert [run.name for run in runs] == ["00000-tiny", "00001-tiny", "00002-tiny"]
     assert find_run(runs[0].parent, "tiny") == runs[2]
     assert find_run(runs[0].parent, "other") is None
+    shutil.rmtree(runs[2] / "checkpoints")  # one that was killed before its first checkpoint
+    assert find_run(runs[0].parent, "tiny") == runs[1]
 
 
 def test_a_longer_run_is_the_shorter_one_gone_on_with(tiny: Make) -> None:

@@ -74,7 +74,7 @@ class TrainConfig(ModelConfig):
     name: str | None = None
     """Name of the run, the end of its folder's name (default: data set and preset)."""
     resume: str | None = None
-    """A run's folder to go on with, or auto: the newest run of this name, or a new one if there is none."""
+    """A run's folder to go on with, or auto: the newest run of this name with a checkpoint, or else a new one."""
     seed: int = 0
     """Every random draw follows from this number."""
     device: Device = "auto"

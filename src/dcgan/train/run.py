@@ -41,8 +41,8 @@ def new_run(run_dir: Path, name: str) -> Path:
 
 
 def find_run(run_dir: Path, name: str) -> Path | None:
-    """The newest run of this name, or None."""
-    runs = sorted(path for path in run_dir.glob("[0-9]" * 5 + "-*") if path.name[6:] == name)
+    """The newest run of this name that has a checkpoint to go on from, or None."""
+    runs = sorted(path for path in run_dir.glob("[0-9]" * 5 + "-*") if path.name[6:] == name and checkpoints(path))
     return runs[-1] if runs else None
 
 
