@@ -16,8 +16,16 @@ COMMANDS = {
     "prepare": "Pack images once into a form that training reads fast.",
     "train": "Train a DCGAN on a data set, from scratch or from where a run stopped.",
     "generate": "Generate images from a model.",
+    "interpolate": "Walk smoothly from face to face, as an animation or a film strip.",
     "evaluate": "Measure how near generated images are to real ones, and whether they are copies.",
     "compare": "Lay several evaluations or runs side by side.",
+    "pick": "Show a numbered grid of faces, or save some of its numbers under a name for arithmetic.",
+    "arithmetic": "Add and subtract faces.",
+    "project": "Find the latents of given images.",
+    "directions": "Learn along which directions of the latent space attributes change.",
+    "edit": "Change attributes of faces by moving them along directions.",
+    "principal": "Find the directions in which images change most, without labels.",
+    "smoothness": "Measure how evenly images change along the latent space, and show it.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 

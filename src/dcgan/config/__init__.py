@@ -7,22 +7,46 @@ decided in this order, later wins: the defaults here, the preset, the `--config`
 from dcgan.config.base import Device, from_json
 from dcgan.config.data import PrepareConfig, check_crop
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
+from dcgan.config.explore import (
+    ArithmeticConfig,
+    DirectionsConfig,
+    EditConfig,
+    ExploreConfig,
+    InterpolateConfig,
+    PickConfig,
+    PrincipalConfig,
+    ProjectConfig,
+    SmoothnessConfig,
+    parse_amounts,
+    parse_list,
+)
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
 
 __all__ = [
     "PRESETS",
     "SIZES",
+    "ArithmeticConfig",
     "CompareConfig",
     "Device",
+    "DirectionsConfig",
+    "EditConfig",
     "EvaluateConfig",
+    "ExploreConfig",
     "GenerateConfig",
     "InfoConfig",
+    "InterpolateConfig",
     "Latent",
     "ModelConfig",
+    "PickConfig",
     "PrepareConfig",
+    "PrincipalConfig",
+    "ProjectConfig",
+    "SmoothnessConfig",
     "TrainConfig",
     "check_crop",
     "from_json",
+    "parse_amounts",
+    "parse_list",
     "parse_seeds",
 ]
