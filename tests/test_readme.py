@@ -51,7 +51,8 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             extra = ["--kimg", "0.096"]
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
-    assert set(ran) == {"train", "prepare", "generate", "info", "evaluate", "compare"}
+    judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
+    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}
