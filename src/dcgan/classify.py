@@ -181,8 +181,9 @@ def train_classifier(
     known = torch.from_numpy(np.array(data.labels[:, columns]))
     kinds = [Label(data.label_names[c], data.label_kinds[c]) for c in columns]
     unknown = [label.name for c, label in enumerate(kinds) if known[indices, c].isnan().all()]
-    if unknown or not len(indices):
-        raise DcganError(f"{data.name}: no image to learn {', '.join(unknown) or 'from'} from")
+    if unknown:
+        nothing = f"{', '.join(unknown)} is nowhere known" if len(indices) else "there is no image to learn from"
+        raise DcganError(f"{data.name}: {nothing}")
     classifier = _initial(Classifier(data.size, data.channels, kinds, width), known[indices], seed).to(device).train()
     standard = (known.to(device) - classifier.mean) / classifier.deviation
     optimizer = torch.optim.AdamW(classifier.parameters(), learning_rate, weight_decay=0.05)

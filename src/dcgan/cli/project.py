@@ -12,9 +12,9 @@ from dcgan.config import ProjectConfig
 def main(arguments: Sequence[str]) -> int:
     """Project images, and say how near the model comes to them."""
     config = parse(ProjectConfig, arguments, "project")
-    from dcgan.explore.project import project_files
+    from dcgan.explore.project import project
 
-    projected = project_files(config)
+    projected = project(config)
     print("root mean squared error, in levels of 0 to 255:")
     for name, error in zip(projected.names, projected.errors.tolist(), strict=True):
         print(f"  {name}: {error:.1f}")

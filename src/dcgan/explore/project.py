@@ -85,7 +85,7 @@ class Distance:
         return layers[0] + self.weight * features
 
 
-def project(
+def find_latents(
     generator: Generator,
     discriminator: Discriminator,
     images: Pixels,
@@ -210,7 +210,7 @@ def error(found: Pixels, wanted: Pixels) -> npt.NDArray[np.float64]:
 
 
 class Projected(NamedTuple):
-    """What `project_files` found and wrote."""
+    """What `project` found and wrote."""
 
     latents: Path
     picture: Path
@@ -221,7 +221,7 @@ class Projected(NamedTuple):
     """Of the model's own samples: what error can be had at best."""
 
 
-def project_files(config: ProjectConfig) -> Projected:
+def project(config: ProjectConfig) -> Projected:
     """Project image files, write their latents and a picture of the search.
 
     Raises `DcganError` for a model that cannot be read or has no discriminator, and for files that are no images.
@@ -231,7 +231,7 @@ def project_files(config: ProjectConfig) -> Projected:
     discriminator = Discriminator.from_pretrained(config.model).to(device)
     names, images = read_images(config.images, generator, config.crop)
     own = generator.render(_draw(range(config.own_samples), config.seed, "own samples", generator))
-    projection = project(
+    projection = find_latents(
         generator,
         discriminator,
         np.concatenate([images, own]),
