@@ -53,6 +53,12 @@ def test_an_image_is_found_at_the_same_place_in_any_company(drawn_world: Any) ->
     torch.testing.assert_close(together.latents[1:2], alone.latents, atol=0.05, rtol=0)
 
 
+def test_images_of_another_size_are_refused(drawn_world: Any) -> None:
+    for images in (np.zeros((0, 32, 32, 3), np.uint8), np.zeros((1, 64, 64, 3), np.uint8)):
+        with pytest.raises(DcganError, match="must be N x 32 x 32 x 3, not"):
+            find_latents(drawn_world.generator, drawn_world.discriminator, images)
+
+
 def test_uniform_latents_stay_within_their_cube(make_model: Callable[..., Path]) -> None:
     model = make_model(latent="uniform")
     generator, discriminator = Generator.from_pretrained(model), Discriminator.from_pretrained(model)

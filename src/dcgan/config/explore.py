@@ -106,7 +106,7 @@ class ProjectConfig(ExploreConfig):
     """Steps of the optimiser."""
     starts: int = 4
     """Different starting points for each image; the best end wins."""
-    candidates: int = 1000
+    candidates: int = 500
     """Random samples among which the starting points are the nearest."""
     features: float = 1.0
     """Weight of the discriminator's features in the distance, pixels having 1."""

@@ -92,7 +92,7 @@ def find_latents(
     *,
     steps: int = 300,
     starts: int = 4,
-    candidates: int = 1000,
+    candidates: int = 500,
     features: float = 1.0,
     prior: float = 0.01,
     seed: int = 0,
@@ -101,8 +101,13 @@ def find_latents(
     """Project images, uint8 N x H x W x C of the model's own size and channels, all together.
 
     What one image comes to does not depend on the others but for rounding. The settings are those of
-    `ProjectConfig`. Both networks must be on one device; their weights stay as they are.
+    `ProjectConfig`. Both networks must be on one device; their weights stay as they are. Raises `DcganError` for no
+    images, or ones of another size.
     """
+    config = generator.config
+    if not len(images) or images.shape[1:] != (config.size, config.size, config.channels):
+        wanted = f"N x {config.size} x {config.size} x {config.channels}"
+        raise DcganError(f"images to project must be {wanted}, not {' x '.join(map(str, images.shape))}")
     parts = []
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK]
@@ -124,7 +129,8 @@ class _Search:
     ) -> None:
         self.generator, self.images, self.prior = generator.eval(), images, prior
         self.device = next(generator.parameters()).device
-        metric = first_layer(generator).T @ first_layer(generator)
+        layer = first_layer(generator)
+        metric = layer.T @ layer
         values, vectors = torch.linalg.eigh(metric / metric.trace() * len(metric))
         scales = values.clamp_min(1e-4).sqrt()
         self.to_coordinates = (vectors * scales @ vectors.T).float().to(self.device)
@@ -165,9 +171,9 @@ class _Search:
     def _descend(self, latents: Tensor, wanted: Sequence[Tensor], steps: int, progress: bool) -> list[Tensor]:
         """Adam on latents N x Z towards the described images `wanted`: where it is after a quarter, and at the end.
 
-        Its coordinates are ones in which the first layer is an isometry; in z's own, where some directions change
-        the image ten times as much as others, it needs several times the steps. The rate rises over the first
-        steps, since Adam's first ones are blind, and falls to 0 with a cosine.
+        Its coordinates are those in which the first layer is an isometry: in z's own, some directions change the
+        image far more than others, and it needs several times the steps. The rate rises over the first steps, since
+        Adam's first ones are blind, and falls to 0 with a cosine.
         """
         coordinates = (latents @ self.to_coordinates).requires_grad_()
         optimizer = torch.optim.Adam([coordinates], LEARNING_RATE)
