@@ -90,5 +90,5 @@ def move(latents: Tensor, directions: Mapping[str, Tensor], amounts: Mapping[str
 
 
 def _unit(vectors: Tensor, norms: Tensor) -> Tensor:
-    """Vectors over their norms; a zero stays zero."""
-    return vectors / norms.clamp_min(torch.finfo(vectors.dtype).tiny)
+    """Vectors over their norms; what is as good as zero becomes zero."""
+    return vectors / norms.clamp_min(1e-12)
