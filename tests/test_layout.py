@@ -17,7 +17,7 @@ LAYERS = [
     {"classify"},
     {"train"},
     {"evaluate"},
-    {"models", "losses", "data"},
+    {"models", "losses", "diffaug", "data"},
     {"animation"},
     {"images", "draws", "device", "convolution"},
     {"checkpoint", "config"},

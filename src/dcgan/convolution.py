@@ -21,13 +21,13 @@ LARGEST_MAP = 8  # side of the larger map of the two, in pixels: above it torch'
 class Convolution(nn.Conv2d):
     """A 4x4 convolution that halves a map N x C x H x W."""
 
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, 4, stride=2, padding=1, bias=False)
+    def __init__(self, before: int, after: int, bias: bool = False) -> None:
+        super().__init__(before, after, 4, stride=2, padding=1, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
         if _as_matrix_product(images, images.shape[2]):
             halved: Tensor = _Halve.apply(images.bfloat16(), self.weight.bfloat16())  # type: ignore[no-untyped-call]
-            return halved
+            return halved if self.bias is None else halved + self.bias.bfloat16()[:, None, None]
         return super().forward(images)
 
 

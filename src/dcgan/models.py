@@ -155,8 +155,8 @@ class Generator(_Network):
 class Discriminator(_Network):
     """Images N x C x H x W in [-1, 1] to logits N; above 0 means real.
 
-    Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) and
-    LeakyReLU 0.2, then one last layer to a number.
+    Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
+    and LeakyReLU 0.2, then one last layer to a number.
     """
 
     role = "discriminator"
@@ -164,12 +164,15 @@ class Discriminator(_Network):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         widths = _channels(config.discriminator_width, config.stages)[::-1]
-        self.first = nn.Sequential(Convolution(config.channels, widths[0]), nn.LeakyReLU(0.2, inplace=True))
+        normalized = config.discriminator_norm == "batch"
+        self.first = nn.Sequential(
+            Convolution(config.channels, widths[0], bias=not normalized), nn.LeakyReLU(0.2, inplace=True)
+        )
         self.hidden = nn.Sequential(
             *(
                 nn.Sequential(
-                    Convolution(before, after),
-                    nn.BatchNorm2d(after),
+                    Convolution(before, after, bias=not normalized),
+                    *([nn.BatchNorm2d(after)] if normalized else []),
                     nn.LeakyReLU(0.2, inplace=True),
                 )
                 for before, after in itertools.pairwise(widths)
@@ -202,17 +205,23 @@ def model_file(path: str | Path) -> Path:
 
 
 def save_model(
-    path: Path, config: ModelConfig, states: Mapping[str, Mapping[str, torch.Tensor]], about: Mapping[str, Any]
+    path: Path,
+    config: ModelConfig,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    about: Mapping[str, Any],
+    half: bool = False,
 ) -> None:
     """Write a self-describing model file.
 
     `states` maps `generator` (moving average of weights) and `discriminator` to their state dicts; `about` is any
-    JSON-able description (data set, training progress, figures, terms of use).
+    JSON-able description (data set, training progress, figures, terms of use). `half` rounds to float16, for half
+    the size.
     """
     tensors = {f"{role}.{name}": tensor for role, state in states.items() for name, tensor in state.items()}
-    settings = dataclasses.asdict(config)
-    digest = tensors_digest(tensors, settings)
-    description = {"format": FORMAT, "model": settings, "about": {**about, "digest": digest}}
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    about = {**about, "digest": model_digest(_in_float32(tensors), config)}
+    description = {"format": FORMAT, "model": dataclasses.asdict(config), "about": about}
     # One key: safetensors writes several in random order, and the same run should give the same bytes.
     save_tensors(path, tensors, {"dcgan": json.dumps(description)})
 
@@ -231,4 +240,18 @@ def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], 
         raise DcganError(f"{file} is damaged: what it says of itself is not valid JSON") from error
     if description.get("format") != FORMAT:
         raise DcganError(f"{file} is not a model that this version of dcgan can read")
-    return from_json(ModelConfig, description["model"], str(file)), tensors, description["about"]
+    return from_json(ModelConfig, description["model"], str(file)), _in_float32(tensors), description["about"]
+
+
+def model_digest(tensors: Mapping[str, torch.Tensor], config: ModelConfig) -> str:
+    """What identifies a model: SHA-256 over its float32 tensors and the settings that differ from the defaults.
+
+    Only those, so that a setting that comes with a later version leaves the models of earlier ones who they were.
+    """
+    defaults = dataclasses.asdict(ModelConfig())
+    chosen = {name: value for name, value in dataclasses.asdict(config).items() if value != defaults[name]}
+    return tensors_digest(tensors, chosen)
+
+
+def _in_float32(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}

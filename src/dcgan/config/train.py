@@ -38,6 +38,8 @@ class ModelConfig:
     """The generator's first and the discriminator's last layer: 4x4 convolutions, or fully connected, with biases."""
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
     """After each hidden layer of the generator (leaky_relu has slope 0.2)."""
+    discriminator_norm: Literal["batch", "none"] = "batch"
+    """Normalisation in the discriminator: BatchNorm as in the paper, or none, which gradient penalties need."""
 
     def __post_init__(self) -> None:
         require(self.size in SIZES, f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
@@ -86,8 +88,12 @@ class TrainConfig(ModelConfig):
 
     batch: int = 128
     """Images in one step, over all devices together."""
-    loss: Literal["bce", "least_squares", "hinge"] = "bce"
-    """Loss of both networks: bce is the paper's, in its non-saturating form."""
+    loss: Literal["bce", "least_squares", "hinge", "relativistic"] = "bce"
+    """Loss of both networks: bce is the paper's, in its non-saturating form; relativistic compares pairs."""
+    gradient_penalty: float = 0.0
+    """Weight gamma of R1 + R2, the squared norm of the discriminator's gradient at real and generated images."""
+    penalty_every: int = 8
+    """Steps from one gradient penalty to the next, which is so many times stronger."""
     generator_optimizer: Literal["adam", "sgd"] = "adam"
     """Optimiser of the generator."""
     discriminator_optimizer: Literal["adam", "sgd"] = "adam"
@@ -96,6 +102,8 @@ class TrainConfig(ModelConfig):
     """Learning rate of the generator."""
     discriminator_lr: float = 2e-4
     """Learning rate of the discriminator."""
+    lr_decay: Literal["none", "linear", "cosine"] = "none"
+    """How both learning rates fall to 0 over the run."""
     beta1: float = 0.5
     """Adam's decay of the mean of gradients."""
     beta2: float = 0.999
@@ -106,6 +114,8 @@ class TrainConfig(ModelConfig):
     """Target of the discriminator for real images; 0.9 is one-sided label smoothing."""
     label_flip: float = 0.0
     """Share of the discriminator's labels that are flipped, drawn anew each step."""
+    augment: Literal["none", "diffaug"] = "none"
+    """Change the discriminator's input at random, real and fake alike: diffaug helps where images are few."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to the discriminator's input at the start."""
     input_noise_kimg: float = 300.0
@@ -133,6 +143,8 @@ class TrainConfig(ModelConfig):
     """What such an evaluation compares images by: a name or a file, as in `dcgan evaluate`."""
     keep_checkpoints: int = 3
     """Newest checkpoints that are kept."""
+    on_collapse: Literal["warn", "rollback", "stop"] = "warn"
+    """When the figures mean a collapse: warn, go back to before it and halve the learning rates, or stop."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
     animation: Literal["gif", "webp", "none"] = "gif"
@@ -149,7 +161,17 @@ class TrainConfig(ModelConfig):
         require(0 <= self.seed < 2**63, f"seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
         require_positive(self, "kimg", "epochs", "batch", "generator_lr", "discriminator_lr", "input_noise_kimg")
         require_positive(self, "ema_kimg", "ema_rampup", "log_every", "sample_every", "sample_count")
-        require_positive(self, "checkpoint_every", "keep_checkpoints", "evaluate_every")
+        require_positive(self, "checkpoint_every", "keep_checkpoints", "evaluate_every", "penalty_every")
+        require(self.gradient_penalty >= 0, f"gradient_penalty must not be negative: {self.gradient_penalty}")
+        require(
+            self.gradient_penalty == 0 or self.discriminator_norm == "none",
+            "gradient_penalty needs --discriminator-norm none: BatchNorm ties the images of a batch together, and the "
+            "gradient of one image's logit is then no more its own",
+        )
+        require(
+            self.loss != "relativistic" or (self.real_label == 1 and self.label_flip == 0),
+            "the relativistic loss has no labels: leave real_label at 1 and label_flip at 0",
+        )
         require(self.evaluate_samples >= 2, "evaluate_samples must be at least 2")
         require(self.batch >= 2, "batch must be at least 2: batch normalisation needs more than one image")
         for name in ("beta1", "beta2", "momentum"):

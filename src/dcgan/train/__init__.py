@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,15 +21,17 @@ from dcgan.device import choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
+from dcgan.train.collapse import Collapse
 from dcgan.train.loop import Trainer
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
-from dcgan.train.state import STATE_FILE
+from dcgan.train.state import BEST_FILE, STATE_FILE, TrainingState
 from dcgan.train.tracking import Tracker
 
 __all__ = ["Outcome", "find_run", "resumable_config", "run_name", "train"]
 
 # Another value of these would make it another run.
 FIXED_ON_RESUME = ("seed", "batch", "generator_optimizer", "discriminator_optimizer")
+LEAST_RATE_SCALE = 1 / 32  # a run that collapses even so has another trouble
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,46 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
         protocol = trainer.evaluator.protocol if trainer.evaluator is not None else None
         write_json(run / "environment.json", environment(data, device, config.precision, protocol))
         save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))
-        tracker = Tracker(run, config, trainer.state.step, trainer.total_images)
         precision, reason = choose_precision(config.precision, device)
-        tracker.say(f"{run}: {describe(config, data)}; {device.type}, {str(precision)[6:]} ({reason})")
-        try:
-            with stopping_on_signals(trainer, tracker):
-                trainer.train(tracker)
-        finally:
-            tracker.close()
+        opening = f"{run}: {describe(config, data)}; {device.type}, {str(precision)[6:]} ({reason})"
+        while opening:
+            tracker = Tracker(run, config, trainer.state.step, trainer.total_images)
+            tracker.say(opening)
+            try:
+                with stopping_on_signals(trainer, tracker):
+                    trainer.train(tracker)
+                opening = ""
+            except Collapse as collapse:
+                opening = go_back(trainer, collapse)
+            finally:
+                tracker.close()
     return Outcome(run, trainer.images / 1000, trainer.stop_signal)
+
+
+def go_back(trainer: Trainer, collapse: Collapse) -> str:
+    """Take a collapsed run back to its newest healthy checkpoint with half the learning rates; returns what was done.
+
+    Without one it begins again. Raises `DcganError` if it is told to stop, or has gone back often enough.
+    """
+    run, config, at = trainer.run, trainer.config, trainer.images / 1000
+    healthy = [path for path in checkpoints(run) if int(path.name) <= collapse.healthy_step]
+    if config.on_collapse == "stop":
+        where = f"; the last checkpoint before it is {healthy[-1]}" if healthy else ""
+        raise DcganError(f"stopped at {at:.1f} kimg: {collapse.warning}{where}")
+    rate_scale = trainer.state.rate_scale / 2
+    if rate_scale < LEAST_RATE_SCALE:
+        raise DcganError(f"stopped at {at:.1f} kimg, after going back with ever lower rates: {collapse.warning}")
+    for path in checkpoints(run):
+        if path not in healthy:
+            shutil.rmtree(path)
+    trainer.state = TrainingState.start(config, trainer.device)
+    if healthy:
+        trainer.state.restore(healthy[-1])
+        restore_best(healthy[-1], run)
+    else:
+        (run / BEST_FILE).unlink(missing_ok=True)
+    trainer.state.rate_scale = rate_scale
+    return f"{run}: back at {trainer.images / 1000:.1f} kimg, with 1/{round(1 / rate_scale)} of the learning rates"
 
 
 def resumable_config(run: Path) -> TrainConfig:

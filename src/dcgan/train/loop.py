@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,26 @@ from dcgan import __version__
 from dcgan.config import TrainConfig
 from dcgan.data import PackedImages
 from dcgan.device import choose_precision
+from dcgan.diffaug import augment
 from dcgan.draws import draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator
 from dcgan.images import to_signed
-from dcgan.losses import LOSSES
+from dcgan.losses import LOSSES, gradient_penalty
+from dcgan.train.collapse import Collapse, CollapseWatch, gradient_norm, health
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
 from dcgan.train.state import BEST_FILE, METRICS, TrainingState
-from dcgan.train.tracking import Tracker
+from dcgan.train.tracking import Tracker, read_metrics
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 EPOCHS_BETWEEN_CHECKPOINTS = 3
+DECAYS: dict[str, Callable[[float], float]] = {
+    "none": lambda share: 1.0,
+    "linear": lambda share: 1 - share,
+    "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+}
+"""What the learning rates are multiplied with, by the share of the run that is done."""
 
 
 class Trainer:
@@ -43,6 +52,7 @@ class Trainer:
         self.total_images = round(target_kimg(config, data) * 1000)
         self.evaluator: QuickEvaluator | None = None
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
+        self.watch = CollapseWatch()
         self.logits: dict[str, torch.Tensor] = {}
         self.orders: dict[int, torch.Tensor] = {}
         self.stop_signal: signal.Signals | None = None
@@ -53,10 +63,14 @@ class Trainer:
         return self.state.step * self.config.batch
 
     def train(self, tracker: Tracker) -> None:
-        """Train until the target is reached, a signal asks to stop, or a loss is no longer finite."""
+        """Train until the target is reached, a signal asks to stop, or a loss is no longer finite.
+
+        Raises `Collapse` where the run is to act on one.
+        """
         state, config = self.state, self.config
         if state.step == 0:
             self.sample(tracker, 0)
+        self.watch = CollapseWatch(read_metrics(self.run))
         last_log, last_checkpoint = (state.seconds, state.step), state.seconds
         now = time.monotonic()
         while self.images < self.total_images and self.stop_signal is None:
@@ -80,53 +94,97 @@ class Trainer:
     def train_step(self) -> None:
         """One step of both networks, on the batch that belongs to this step."""
         state, config = self.state, self.config
+        self.set_rates()
         real = self.real_images()
         with self.autocast():
             fake = state.generator(self.draw_latents())
 
-        # The discriminator: real images should get high logits, generated ones low. The two passes are apart, each
-        # with its own BatchNorm statistics, and their gradients add up.
-        real_targets, fake_targets = self.targets()
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
-        real_logits = self.discriminate(real, "noise on real")
-        real_loss = self.loss.discriminator(real_logits, real_targets)
-        real_loss.backward()
-        fake_logits = self.discriminate(fake.detach(), "noise on fake")
-        fake_loss = self.loss.discriminator(fake_logits, fake_targets)
-        fake_loss.backward()
-        state.discriminator_optimizer.step()
-
-        # The generator: the same images should get high logits from the discriminator as it is now. It is frozen,
-        # as its own gradients would be thrown away: a third of its backward pass for nothing.
-        state.discriminator.requires_grad_(False)
-        state.generator_optimizer.zero_grad(set_to_none=True)
-        updated_logits = self.discriminate(fake, "noise on updated")
-        generator_loss = self.loss.generator(updated_logits).mean()
-        generator_loss.backward()
-        state.generator_optimizer.step()
-        state.discriminator.requires_grad_(True)
+        real_logits, fake_logits, discriminator_loss = self.discriminator_step(real, fake.detach())
+        updated_logits, generator_loss = self.generator_step(real, fake)
 
         state.step += 1
         decay = ema_decay(self.images, config.batch, config.ema_kimg * 1000, config.ema_rampup)
         update_average(state.average, state.generator, decay)
 
+        self.logits = {"real": real_logits.detach(), "fake": fake_logits.detach(), "updated": updated_logits.detach()}
         with torch.no_grad():  # summed on the device: reading a number here would make the processor wait for a GPU
-            outputs = [torch.sigmoid(logits).mean() for logits in (real_logits, fake_logits, updated_logits)]
-            figures = [real_loss + fake_loss, generator_loss, *outputs, torch.ones_like(generator_loss)]
-            state.metric_sums += torch.stack(figures)
-        named = {"real": real_logits, "fake": fake_logits, "updated": updated_logits}
-        self.logits = {name: logits.detach() for name, logits in named.items()}
+            figures = {
+                "discriminator_loss": discriminator_loss,
+                "generator_loss": generator_loss,
+                "d_real": torch.sigmoid(real_logits).mean(),
+                "d_fake": torch.sigmoid(fake_logits).mean(),
+                "d_fake_updated": torch.sigmoid(updated_logits).mean(),
+                **health(real_logits, fake_logits, real, fake),
+                "generator_gradient": gradient_norm(state.generator),
+                "discriminator_gradient": gradient_norm(state.discriminator),
+            }
+            state.metric_sums += torch.stack([*(figures[name] for name in METRICS), torch.ones_like(generator_loss)])
+
+    def discriminator_step(
+        self, real: torch.Tensor, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Real images should get high logits, generated ones low; returns both, N each, and the loss.
+
+        The two passes are apart, each with its own BatchNorm statistics.
+        """
+        state, config = self.state, self.config
+        penalized = config.gradient_penalty > 0 and state.step % config.penalty_every == 0
+        real_logits = self.discriminate(real.requires_grad_(penalized), "real")
+        fake_logits = self.discriminate(fake.requires_grad_(penalized), "fake")
+        loss = total = self.loss.discriminator(real_logits, fake_logits, *self.targets())
+        if penalized:  # lazily, and so much the stronger (Karras et al. 2020, StyleGAN2, section 3.1)
+            penalty = gradient_penalty(real_logits, real) + gradient_penalty(fake_logits, fake)
+            total = loss + config.penalty_every * config.gradient_penalty / 2 * penalty
+        state.discriminator_optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        state.discriminator_optimizer.step()
+        return real_logits, fake_logits, loss
+
+    def generator_step(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same generated images should get high logits from the discriminator as it is now; returns them, N, and
+        the loss.
+
+        The discriminator is frozen, as its own gradients would be thrown away: a third of its backward pass.
+        """
+        state = self.state
+        state.discriminator.requires_grad_(False)
+        fake_logits = self.discriminate(fake, "updated")
+        real_logits = torch.zeros_like(fake_logits)
+        if self.loss.pairs:
+            with torch.no_grad():
+                real_logits = self.discriminate(real, "paired")
+        loss = self.loss.generator(real_logits, fake_logits)
+        state.generator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.generator_optimizer.step()
+        state.discriminator.requires_grad_(True)
+        return fake_logits, loss
+
+    def set_rates(self) -> None:
+        """Give both optimisers the learning rates of this step."""
+        state, config = self.state, self.config
+        share = min(1.0, self.images / self.total_images)
+        factor = state.rate_scale * DECAYS[config.lr_decay](share)
+        for optimizer, rate in (
+            (state.generator_optimizer, config.generator_lr),
+            (state.discriminator_optimizer, config.discriminator_lr),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
 
     def autocast(self) -> torch.autocast:
         """Lower precision for the networks' arithmetic, where it is fast."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
 
     def discriminate(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
-        """Logits N, float32, of images N x C x H x W, with the falling input noise added if there is any."""
-        share_left = max(0.0, 1 - self.images / (self.config.input_noise_kimg * 1000))
-        if self.config.input_noise * share_left > 0:
-            noise = torch.randn(images.shape, generator=generator_for(self.config.seed, purpose, self.state.step))
-            images = images + self.config.input_noise * share_left * noise.to(self.device)
+        """Logits N, float32, of images N x C x H x W, augmented and noisy if the settings say so."""
+        config, step = self.config, self.state.step
+        if config.augment == "diffaug":
+            images = augment(images, generator_for(config.seed, f"augment {purpose}", step))
+        share_left = max(0.0, 1 - self.images / (config.input_noise_kimg * 1000))
+        if config.input_noise * share_left > 0:
+            noise = torch.randn(images.shape, generator=generator_for(config.seed, f"noise on {purpose}", step))
+            images = images + config.input_noise * share_left * noise.to(self.device)
         with self.autocast():
             logits: torch.Tensor = self.state.discriminator(images)
         return logits.float()
@@ -191,12 +249,14 @@ class Trainer:
             "step": self.state.step,
             **self.progress(),
             **{name: total / steps for name, total in zip(METRICS, sums, strict=True)},
+            "generator_lr": self.state.generator_optimizer.param_groups[0]["lr"],
             "images_per_second": round(images_per_second, 1),
             **self.clock(),
         }
         self.check_finite()
         self.state.metric_sums.zero_()
         tracker.log(record)
+        self.heed(self.watch.judge(record), tracker)
 
     def sample(self, tracker: Tracker, kimg: float) -> None:
         """Write the grid of fixed latents, from the averaged generator."""
@@ -209,6 +269,14 @@ class Trainer:
         judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
         if judged[-1] == min(judged):
             self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
+        self.heed(self.watch.judge(tracker.evaluations()[-1]), tracker)
+
+    def heed(self, collapse: Collapse | None, tracker: Tracker) -> None:
+        """Warn of a collapse; raise it if the run is to act on it."""
+        if collapse is not None:
+            tracker.say(f"WARNING at {self.images / 1000:.1f} kimg: {collapse.warning}")
+            if self.config.on_collapse != "warn":
+                raise collapse
 
     def checkpoint(self, tracker: Tracker) -> None:
         """Save all that resumes, bring model file, plot and animation up to date, drop old checkpoints."""
@@ -217,7 +285,7 @@ class Trainer:
         tracker.summarise()
         if not folder.exists():
             self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
-        publish(folder, self.run, self.config.keep_checkpoints)
+        publish(folder, self.run, self.config.keep_checkpoints, self.watch.healthy_step)
 
     def check_finite(self) -> None:
         """Stop before a broken state is saved over a good one."""

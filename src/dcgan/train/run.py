@@ -75,8 +75,13 @@ def restore_best(checkpoint: Path, run: Path) -> None:
         write_with(run / BEST_FILE, lambda temporary: shutil.copyfile(checkpoint / BEST_FILE, temporary))
 
 
-def publish(checkpoint: Path, run: Path, keep: int) -> None:
-    """Make a new checkpoint's model the run's own, and delete all but the newest `keep` checkpoints."""
+def publish(checkpoint: Path, run: Path, keep: int, healthy_step: int) -> None:
+    """Make a new checkpoint's model the run's own; delete all but the newest `keep` checkpoints.
+
+    The newest one up to `healthy_step` stays too: it is where a run goes back to from a collapse.
+    """
     write_with(run / MODEL_FILE, lambda temporary: shutil.copyfile(checkpoint / MODEL_FILE, temporary))
+    healthy = [path for path in checkpoints(run) if int(path.name) <= healthy_step]
     for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        if old not in healthy[-1:]:
+            shutil.rmtree(old)

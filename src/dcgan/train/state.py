@@ -23,7 +23,10 @@ from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_
 STATE_FILE = "state.json"
 TRAINING_FILE = "training.safetensors"
 BEST_FILE = "best.safetensors"
-METRICS = ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated")
+METRICS = (
+    *("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated"),
+    *("d_accuracy", "logit_gap", "fake_spread", "generator_gradient", "discriminator_gradient"),
+)
 
 
 @dataclass
@@ -40,6 +43,8 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     """Time spent training, over all sessions of the run."""
+    rate_scale: float = 1.0
+    """What both learning rates are multiplied with; halved when the run goes back from a collapse."""
 
     @classmethod
     def start(cls, config: TrainConfig, device: torch.device) -> TrainingState:
@@ -85,6 +90,7 @@ class TrainingState:
                 {
                     "step": self.step,
                     "seconds": self.seconds,
+                    "rate_scale": self.rate_scale,
                     "model": asdict(config),
                     "dataset": about["dataset"],
                     "training": about["training"],
@@ -106,7 +112,7 @@ class TrainingState:
             self.metric_sums.copy_(training["metric_sums"])
         except (RuntimeError, KeyError) as error:
             raise DcganError(f"{folder} holds a state of another kind than this run's: {error}") from error
-        self.step, self.seconds = counters["step"], counters["seconds"]
+        self.step, self.seconds, self.rate_scale = (counters[name] for name in ("step", "seconds", "rate_scale"))
 
     def _optimized(self) -> list[tuple[str, nn.Module, torch.optim.Optimizer]]:
         return [

@@ -1,0 +1,121 @@
+"""Signs that a run is collapsing, told early and in plain words.
+
+A GAN rarely fails with an error: the generator settles on a few images, or one network leaves the other nothing to
+learn from, and the losses look as they always do. The figures logged beside them do not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+WINDOW = 5  # lines of metrics.jsonl in a row that must agree: single steps are noisy
+WARM_UP_KIMG = 10.0  # everything looks collapsed before the generator has learned its first shapes
+LEAST_SPREAD = 0.35
+SURE, UNSURE = 0.999, 0.51
+WORSE = 1.5
+WARNINGS = {
+    "spread": (
+        "mode collapse: generated images differ from one another by only {fake_spread:.2f} of what real ones do. "
+        "Lower --generator-lr, or give the discriminator a gradient penalty (--discriminator-norm none "
+        "--gradient-penalty 1)"
+    ),
+    "won": (
+        "the discriminator tells every real image from every generated one (accuracy {d_accuracy:.3f}), which teaches "
+        "the generator little. Lower --discriminator-lr, or use --augment diffaug if there are few images"
+    ),
+    "lost": (
+        "the discriminator does no better than guessing (accuracy {d_accuracy:.2f}), which teaches the generator nothing. "
+        "Raise --discriminator-lr or lower --generator-lr"
+    ),
+    "quality": (
+        "quality is falling: {name} is {figure:.4g} after {best:.4g} at its best, which best.safetensors holds. "
+        "Stop here, or lower the learning rates (--lr-decay cosine does so by itself)"
+    ),
+}
+
+
+@torch.no_grad()
+def health(
+    real_logits: torch.Tensor, fake_logits: torch.Tensor, real: torch.Tensor, fake: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Figures of one step that tell a collapse early, of logits N and images N x C x H x W.
+
+    `d_accuracy`: share of pairs in which the real image has the higher logit (0.5 is guessing). `logit_gap`: mean real
+    minus mean fake logit. `fake_spread`: how much generated images differ from one another, over how much real ones
+    do (mean over pixels of the standard deviation over the batch).
+    """
+    return {
+        "d_accuracy": (real_logits > fake_logits).float().mean(),
+        "logit_gap": real_logits.mean() - fake_logits.mean(),
+        "fake_spread": fake.float().std(0).mean() / real.float().std(0).mean().clamp_min(1e-6),
+    }
+
+
+def gradient_norm(network: nn.Module) -> torch.Tensor:
+    """The norm of the network's whole gradient."""
+    return nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+
+
+class Collapse(Exception):
+    """A warning that the run is to act on; `healthy_step` is the last step before its first sign."""
+
+    def __init__(self, warning: str, healthy_step: int) -> None:
+        super().__init__(warning)
+        self.warning, self.healthy_step = warning, healthy_step
+
+
+class CollapseWatch:
+    """Reads the run's lines of figures as they come, and says, once each time, when they mean a collapse."""
+
+    def __init__(self, past: Iterable[Mapping[str, Any]] = ()) -> None:
+        """`past` are the lines so far, so that a resumed run is watched as an uninterrupted one is."""
+        self.signs: deque[str | None] = deque(maxlen=WINDOW)
+        self.healthy_step = 0
+        self.best: tuple[float, int] = (float("inf"), 0)
+        self.worse = 0
+        for line in past:
+            self.judge(line)
+
+    def judge(self, line: Mapping[str, Any]) -> Collapse | None:
+        """Take a line of metrics.jsonl; returns what to warn of, when the lines begin to agree on a trouble."""
+        return self._judge_quality(line) if "evaluation" in line else self._judge_figures(line)
+
+    def _judge_figures(self, line: Mapping[str, Any]) -> Collapse | None:
+        sign = _sign(line)
+        agreed_before = self._agreed()
+        self.signs.append(sign)
+        if sign is None:
+            self.healthy_step = line["step"]
+        if sign is None or self._agreed() is None or agreed_before == sign:
+            return None
+        return Collapse(WARNINGS[sign].format(**line), self.healthy_step)
+
+    def _agreed(self) -> str | None:
+        return self.signs[0] if len(self.signs) == WINDOW and len(set(self.signs)) == 1 else None
+
+    def _judge_quality(self, line: Mapping[str, Any]) -> Collapse | None:
+        name, figure = next(iter(line["evaluation"].items()))
+        self.best = min(self.best, (figure, line["step"]))
+        best, step = self.best
+        self.worse = self.worse + 1 if figure > WORSE * best else 0
+        if self.worse != 2:  # once is chance
+            return None
+        return Collapse(WARNINGS["quality"].format(name=name, figure=figure, best=best), step)
+
+
+def _sign(line: Mapping[str, Any]) -> str | None:
+    """What trouble one line of figures is a sign of, if any."""
+    if line["kimg"] < WARM_UP_KIMG:
+        return None
+    if line["fake_spread"] < LEAST_SPREAD:
+        return "spread"
+    if line["d_accuracy"] > SURE:
+        return "won"
+    if line["d_accuracy"] < UNSURE:
+        return "lost"
+    return None
