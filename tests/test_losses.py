@@ -30,7 +30,9 @@ def test_each_network_wants_what_it_should(name: str) -> None:
     real, fake = torch.zeros(2, 4, requires_grad=True).unbind()
     of_real, of_fake = torch.autograd.grad(loss.discriminator(real, fake, torch.ones(4), torch.zeros(4)), [real, fake])
     (of_generated,) = torch.autograd.grad(loss.generator(real.detach(), fake), fake)
-    assert (of_real < 0).all() and (of_fake > 0).all() and (of_generated < 0).all()
+    assert (of_real < 0).all()
+    assert (of_fake > 0).all()
+    assert (of_generated < 0).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -15,8 +15,9 @@ Cost = Callable[[torch.Tensor], torch.Tensor]
 class Loss(Protocol):
     """What the logits N of as many real and fake images cost each network, in the mean."""
 
-    pairs: bool
-    """Whether the generator's cost depends on the real images' logits."""
+    @property
+    def pairs(self) -> bool:
+        """Whether the generator's cost depends on the real images' logits."""
 
     def discriminator(
         self, real: torch.Tensor, fake: torch.Tensor, real_targets: torch.Tensor, fake_targets: torch.Tensor

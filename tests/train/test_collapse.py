@@ -52,7 +52,9 @@ def test_it_warns_once_when_enough_lines_agree_and_again_after_a_recovery(sign: 
     warned = [step for step, said in enumerate(heard) if said is not None]
     assert warned == [3 + WINDOW - 1]
     said = heard[warned[0]]
-    assert said is not None and word in said.warning and said.healthy_step == 2
+    assert said is not None
+    assert word in said.warning
+    assert said.healthy_step == 2
     again = [watch.judge(line(step, **(sign if step > 20 else {}))) for step in range(20, 40)]
     assert [step for step, said in enumerate(again) if said is not None] == [WINDOW]
 
@@ -68,7 +70,9 @@ def test_falling_quality_points_back_to_the_best() -> None:
     figures = [300, 100, 160, 120, 151, 200, 300]
     heard = [watch.judge({"step": step, "kimg": 1.0, "evaluation": {"fd": fd}}) for step, fd in enumerate(figures)]
     assert [said is not None for said in heard] == [False] * 5 + [True, False]
-    assert heard[5] is not None and heard[5].healthy_step == 1 and "200 after 100" in heard[5].warning
+    assert heard[5] is not None
+    assert heard[5].healthy_step == 1
+    assert "200 after 100" in heard[5].warning
 
 
 @pytest.mark.parametrize("cut", range(12))
@@ -97,7 +101,7 @@ def test_a_collapse_is_told_and_training_goes_on(collapsing: Make, capfd: pytest
 
 
 def test_a_collapse_stops_the_run_where_told_to(collapsing: Make, tmp_path: Path) -> None:
-    with pytest.raises(DcganError, match="mode collapse.*the last checkpoint before it is"):
+    with pytest.raises(DcganError, match=r"mode collapse.*the last checkpoint before it is"):
         train(collapsing(on_collapse="stop"))
     run = next((tmp_path / "runs").iterdir())
     assert read_metrics(run)[-1]["kimg"] < 0.6

@@ -21,7 +21,7 @@ from dcgan.device import choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
-from dcgan.train.collapse import Collapse
+from dcgan.train.collapse import CollapseError
 from dcgan.train.loop import Trainer
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
 from dcgan.train.state import BEST_FILE, STATE_FILE, TrainingState
@@ -78,14 +78,14 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
                 with stopping_on_signals(trainer, tracker):
                     trainer.train(tracker)
                 opening = ""
-            except Collapse as collapse:
+            except CollapseError as collapse:
                 opening = go_back(trainer, collapse)
             finally:
                 tracker.close()
     return Outcome(run, trainer.images / 1000, trainer.stop_signal)
 
 
-def go_back(trainer: Trainer, collapse: Collapse) -> str:
+def go_back(trainer: Trainer, collapse: CollapseError) -> str:
     """Take a collapsed run back to its newest healthy checkpoint with half the learning rates; returns what was done.
 
     Without one it begins again. Raises `DcganError` if it is told to stop, or has gone back often enough.

@@ -29,8 +29,8 @@ WARNINGS = {
         "the generator little. Lower --discriminator-lr, or use --augment diffaug if there are few images"
     ),
     "lost": (
-        "the discriminator does no better than guessing (accuracy {d_accuracy:.2f}), which teaches the generator nothing. "
-        "Raise --discriminator-lr or lower --generator-lr"
+        "the discriminator does no better than guessing (accuracy {d_accuracy:.2f}), which teaches the generator "
+        "nothing. Raise --discriminator-lr or lower --generator-lr"
     ),
     "quality": (
         "quality is falling: {name} is {figure:.4g} after {best:.4g} at its best, which best.safetensors holds. "
@@ -61,8 +61,8 @@ def gradient_norm(network: nn.Module) -> torch.Tensor:
     return nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
 
 
-class Collapse(Exception):
-    """A warning that the run is to act on; `healthy_step` is the last step before its first sign."""
+class CollapseError(Exception):
+    """A warning, for the run to act on or not; `healthy_step` is the last step before its first sign."""
 
     def __init__(self, warning: str, healthy_step: int) -> None:
         super().__init__(warning)
@@ -81,11 +81,11 @@ class CollapseWatch:
         for line in past:
             self.judge(line)
 
-    def judge(self, line: Mapping[str, Any]) -> Collapse | None:
+    def judge(self, line: Mapping[str, Any]) -> CollapseError | None:
         """Take a line of metrics.jsonl; returns what to warn of, when the lines begin to agree on a trouble."""
         return self._judge_quality(line) if "evaluation" in line else self._judge_figures(line)
 
-    def _judge_figures(self, line: Mapping[str, Any]) -> Collapse | None:
+    def _judge_figures(self, line: Mapping[str, Any]) -> CollapseError | None:
         sign = _sign(line)
         agreed_before = self._agreed()
         self.signs.append(sign)
@@ -93,19 +93,19 @@ class CollapseWatch:
             self.healthy_step = line["step"]
         if sign is None or self._agreed() is None or agreed_before == sign:
             return None
-        return Collapse(WARNINGS[sign].format(**line), self.healthy_step)
+        return CollapseError(WARNINGS[sign].format(**line), self.healthy_step)
 
     def _agreed(self) -> str | None:
         return self.signs[0] if len(self.signs) == WINDOW and len(set(self.signs)) == 1 else None
 
-    def _judge_quality(self, line: Mapping[str, Any]) -> Collapse | None:
+    def _judge_quality(self, line: Mapping[str, Any]) -> CollapseError | None:
         name, figure = next(iter(line["evaluation"].items()))
         self.best = min(self.best, (figure, line["step"]))
         best, step = self.best
         self.worse = self.worse + 1 if figure > WORSE * best else 0
         if self.worse != 2:  # once is chance
             return None
-        return Collapse(WARNINGS["quality"].format(name=name, figure=figure, best=best), step)
+        return CollapseError(WARNINGS["quality"].format(name=name, figure=figure, best=best), step)
 
 
 def _sign(line: Mapping[str, Any]) -> str | None:

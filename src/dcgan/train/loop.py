@@ -25,7 +25,7 @@ from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator
 from dcgan.images import to_signed
 from dcgan.losses import LOSSES, gradient_penalty
-from dcgan.train.collapse import Collapse, CollapseWatch, gradient_norm, health
+from dcgan.train.collapse import CollapseError, CollapseWatch, gradient_norm, health
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
 from dcgan.train.state import BEST_FILE, METRICS, TrainingState
@@ -65,7 +65,7 @@ class Trainer:
     def train(self, tracker: Tracker) -> None:
         """Train until the target is reached, a signal asks to stop, or a loss is no longer finite.
 
-        Raises `Collapse` where the run is to act on one.
+        Raises `CollapseError` where the run is to act on one.
         """
         state, config = self.state, self.config
         if state.step == 0:
@@ -271,7 +271,7 @@ class Trainer:
             self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
         self.heed(self.watch.judge(tracker.evaluations()[-1]), tracker)
 
-    def heed(self, collapse: Collapse | None, tracker: Tracker) -> None:
+    def heed(self, collapse: CollapseError | None, tracker: Tracker) -> None:
         """Warn of a collapse; raise it if the run is to act on it."""
         if collapse is not None:
             tracker.say(f"WARNING at {self.images / 1000:.1f} kimg: {collapse.warning}")
