@@ -11,7 +11,7 @@ from dcgan.checkpoint import read_json
 from dcgan.config import TrainConfig, from_json
 from dcgan.data import PackedImages
 from dcgan.errors import DcganError
-from dcgan.models import model_digest, read_model
+from dcgan.models import PRETRAINED, model_digest, read_model
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE, checkpoints
 from dcgan.train.state import STATE_FILE, check_checkpoint
 from dcgan.train.tracking import read_metrics
@@ -22,7 +22,7 @@ def describe(path: Path, verify: bool = False) -> dict[str, Any]:
 
     Raises `DcganError` if it is nothing of ours, or damaged.
     """
-    if path.is_file():
+    if path.is_file() or str(path) == PRETRAINED:
         return describe_model(path, verify)
     if (path / "dataset.json").is_file():
         return describe_data(path, verify)

@@ -25,6 +25,8 @@ from dcgan.errors import DcganError
 from dcgan.images import Pixels, to_pixels
 
 MODEL_FILE = "model.safetensors"
+PRETRAINED = "pretrained"
+"""In place of a path: the model that comes with the package."""
 FORMAT = 1
 # Kernels may round differently for another batch size; padding to one size keeps an image a function of its seed.
 SAMPLE_BATCH = 32
@@ -193,7 +195,11 @@ class Discriminator(_Network):
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that `path` means: itself, or `model.safetensors` in the folder of a run or checkpoint."""
+    """The model file that `path` means: itself, `model.safetensors` in the folder of a run or checkpoint, or the
+    package's own for the word `pretrained`.
+    """
+    if str(path) == PRETRAINED:
+        return Path(__file__).with_name("pretrained") / MODEL_FILE
     path = Path(path)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dcgan.checkpoint import read_json
 from dcgan.cli import parse
-from dcgan.config import PRESETS, TrainConfig, from_json
+from dcgan.config import DEFAULT_PRESET, PRESETS, TrainConfig, from_json
 from dcgan.errors import DcganError
 
 
@@ -49,5 +49,5 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
     chosen = read_json(Path(given.config)) if given.config else {}
     if given.preset:
         chosen = {**chosen, "preset": given.preset}
-    preset = PRESETS.get(chosen.get("preset", TrainConfig.preset), {})
-    return from_json(TrainConfig, {**preset, **chosen}, given.config or "the preset")
+    chosen = {"preset": DEFAULT_PRESET, **chosen}
+    return from_json(TrainConfig, {**PRESETS.get(chosen["preset"], {}), **chosen}, given.config or "the preset")

@@ -21,9 +21,11 @@ from dcgan.config.explore import (
     parse_list,
 )
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
-from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
+from dcgan.config.train import DEFAULT_PRESET, FEW_IMAGES, PRESETS, SIZES, Latent, ModelConfig, TrainConfig
 
 __all__ = [
+    "DEFAULT_PRESET",
+    "FEW_IMAGES",
     "PRESETS",
     "SIZES",
     "ArithmeticConfig",

@@ -15,7 +15,8 @@ class EvaluateConfig:
     """Measure how near generated images are to real ones, and whether they are copies."""
 
     model: Positional[str]
-    """What to judge: a .safetensors file, the folder of a run or checkpoint, or any folder, .zip or .tar of images."""
+    """What to judge: a .safetensors file, the folder of a run or checkpoint, the word pretrained, or any folder, .zip
+    or .tar of images."""
     data: Positional[str] = ""
     """The real images: a packed data set, a folder, a .zip or .tar, or toy. Only --reference can stand in for it."""
     count: Count = 10_000

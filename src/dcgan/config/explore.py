@@ -19,7 +19,7 @@ class ExploreConfig:
     """What all these commands share."""
 
     model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     device: Device = "auto"
     """Where to compute: auto takes CUDA, then Apple's MPS, then the CPU."""
 

@@ -16,8 +16,8 @@ from dcgan.errors import DcganError
 class GenerateConfig:
     """Generate images from a model."""
 
-    model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    model: Positional[str] = "pretrained"
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     count: Count = 64
     """Number of images: seeds 0 to count - 1."""
     seeds: str | None = None

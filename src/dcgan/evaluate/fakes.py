@@ -16,7 +16,7 @@ from dcgan.data.packed import MANIFEST
 from dcgan.errors import DcganError
 from dcgan.evaluate.reals import ImageSource, Indices, draw_order
 from dcgan.images import Pixels
-from dcgan.models import MODEL_FILE, Generator, model_file
+from dcgan.models import MODEL_FILE, PRETRAINED, Generator, model_file
 
 Shape = tuple[int, int]  # size, channels
 
@@ -49,7 +49,7 @@ def is_model(path: Path) -> bool:
     """Whether MODEL is one of ours; if not, it holds images. `DcganError` for a run that has no model yet."""
     if path.is_dir() and not (path / MODEL_FILE).is_file() and (path / "metrics.jsonl").is_file():
         raise DcganError(f"{path} is a run that has no model yet: wait for its first checkpoint")
-    return path.suffix == ".safetensors" or (path / MODEL_FILE).is_file()
+    return str(path) == PRETRAINED or path.suffix == ".safetensors" or (path / MODEL_FILE).is_file()
 
 
 def generated(generator: Generator, config: EvaluateConfig, data: str, wanted: Shape) -> Fakes:
@@ -139,7 +139,7 @@ def results_folder(config: EvaluateConfig) -> Path:
     Raises `DcganError` for a place among the images, whose pictures would be taken for images the next time.
     """
     path = Path(config.model).expanduser()
-    if is_model(path):
+    if is_model(path) and str(path) != PRETRAINED:
         file = model_file(path)
         return Path(
             config.out or file.parent / ("evaluation" if file.name == MODEL_FILE else f"evaluation-{file.stem}")

@@ -14,13 +14,18 @@ from torch import Tensor
 from dcgan.checkpoint import load_tensors, read_json, save_tensors, write_json
 from dcgan.config import parse_seeds
 from dcgan.errors import DcganError
-from dcgan.models import Generator, model_file
+from dcgan.models import PRETRAINED, Generator, model_file
 
 FORMAT = 1
 
 
 def beside(model: str | Path, ending: str) -> Path:
-    """The file of a model's own: `runs/7/model.names.json` for the run `runs/7` and the ending `names.json`."""
+    """The file of a model's own: `runs/7/model.names.json` for the run `runs/7` and the ending `names.json`.
+
+    The package's own model has its files where we are: `pretrained.names.json`.
+    """
+    if str(model) == PRETRAINED:
+        return Path(f"{PRETRAINED}.{ending}")
     file = model_file(model)
     return file.with_name(f"{file.stem}.{ending}")
 

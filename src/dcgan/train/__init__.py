@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from dcgan.checkpoint import read_json, write_json
-from dcgan.config import ModelConfig, TrainConfig, from_json
+from dcgan.config import FEW_IMAGES, ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, open_data
 from dcgan.device import choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
@@ -53,8 +53,11 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
     device = choose_device(config.device)
     data = open_data(config.data, size=config.size or None, channels=config.channels or None, crop=config.crop)
     config = dataclasses.replace(config, size=data.size, channels=data.channels)
-    if len(data.training_indices) == 0:
+    count = len(data.training_indices)
+    if count == 0:
         raise DcganError(f"{data.path} holds no image to train on: all are held out")
+    if config.augment == "auto":
+        config = dataclasses.replace(config, augment="diffaug" if count < FEW_IMAGES else "none")
     run = resume or new_run(Path(config.run_dir), run_name(config))
     with contextlib.closing(lock(run)):
         trainer = Trainer(config, data, run, device)
@@ -164,7 +167,8 @@ def describe(config: TrainConfig, data: PackedImages) -> str:
     held_out = len(data) - len(data.training_indices)
     return (
         f"preset {config.preset}, {data.size}x{data.size}x{data.channels}, "
-        f"{len(data.training_indices)} training images of {data.name} ({held_out} held out)"
+        f"{len(data.training_indices)} training images of {data.name} ({held_out} held out), augmentation "
+        f"{config.augment}"
     )
 
 
