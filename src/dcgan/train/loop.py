@@ -17,7 +17,7 @@ import torch
 
 from dcgan import __version__
 from dcgan.config import TrainConfig
-from dcgan.data import PackedImages
+from dcgan.data import PackedImages, training_labels
 from dcgan.device import choose_precision
 from dcgan.diffaug import augment
 from dcgan.draws import draw_latents, epoch_order, generator_for
@@ -49,6 +49,8 @@ class Trainer:
         self.precision, _ = choose_precision(config.precision, device)
         self.loss = LOSSES[config.loss]
         self.state = TrainingState.start(config, device)
+        self.labels = self.learn_labels() if config.labels else None
+        """Codes of the training images' labels, M x L, of a conditional model."""
         self.total_images = round(target_kimg(config, data) * 1000)
         self.evaluator: QuickEvaluator | None = None
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
@@ -95,12 +97,16 @@ class Trainer:
         """One step of both networks, on the batch that belongs to this step."""
         state, config = self.state, self.config
         self.set_rates()
-        real = self.real_images()
+        real, real_labels = self.real_images(), self.real_labels()
+        latents = self.draw_latents()
+        fake_labels = latents[:, config.latent_size :] if config.labels else None
         with self.autocast():
-            fake = state.generator(self.draw_latents())
+            fake = state.generator(latents)
 
-        real_logits, fake_logits, discriminator_loss = self.discriminator_step(real, fake.detach())
-        updated_logits, generator_loss = self.generator_step(real, fake)
+        real_logits, fake_logits, discriminator_loss = self.discriminator_step(
+            real, fake.detach(), real_labels, fake_labels
+        )
+        updated_logits, generator_loss = self.generator_step(real, fake, real_labels, fake_labels)
 
         state.step += 1
         decay = ema_decay(self.images, config.batch, config.ema_kimg * 1000, config.ema_rampup)
@@ -121,7 +127,11 @@ class Trainer:
             state.metric_sums += torch.stack([*(figures[name] for name in METRICS), torch.ones_like(generator_loss)])
 
     def discriminator_step(
-        self, real: torch.Tensor, fake: torch.Tensor
+        self,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        real_labels: torch.Tensor | None,
+        fake_labels: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Real images should get high logits, generated ones low; returns both, N each, and the loss.
 
@@ -129,8 +139,8 @@ class Trainer:
         """
         state, config = self.state, self.config
         penalized = config.gradient_penalty > 0 and state.step % config.penalty_every == 0
-        real_logits = self.discriminate(real.requires_grad_(penalized), "real")
-        fake_logits = self.discriminate(fake.requires_grad_(penalized), "fake")
+        real_logits = self.discriminate(real.requires_grad_(penalized), "real", real_labels)
+        fake_logits = self.discriminate(fake.requires_grad_(penalized), "fake", fake_labels)
         loss = total = self.loss.discriminator(real_logits, fake_logits, *self.targets())
         if penalized:  # lazily, and so much the stronger (Karras et al. 2020, StyleGAN2, section 3.1)
             penalty = gradient_penalty(real_logits, real) + gradient_penalty(fake_logits, fake)
@@ -140,7 +150,13 @@ class Trainer:
         state.discriminator_optimizer.step()
         return real_logits, fake_logits, loss
 
-    def generator_step(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def generator_step(
+        self,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        real_labels: torch.Tensor | None,
+        fake_labels: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same generated images should get high logits from the discriminator as it is now; returns them, N, and
         the loss.
 
@@ -148,11 +164,11 @@ class Trainer:
         """
         state = self.state
         state.discriminator.requires_grad_(False)
-        fake_logits = self.discriminate(fake, "updated")
+        fake_logits = self.discriminate(fake, "updated", fake_labels)
         real_logits = torch.zeros_like(fake_logits)
         if self.loss.pairs:
             with torch.no_grad():
-                real_logits = self.discriminate(real, "paired")
+                real_logits = self.discriminate(real, "paired", real_labels)
         loss = self.loss.generator(real_logits, fake_logits)
         state.generator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -176,8 +192,8 @@ class Trainer:
         """Lower precision for the networks' arithmetic, where it is fast."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
 
-    def discriminate(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
-        """Logits N, float32, of images N x C x H x W, augmented and noisy if the settings say so."""
+    def discriminate(self, images: torch.Tensor, purpose: str, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits N, float32, of images N x C x H x W (and codes of labels), augmented and noisy if so set."""
         config, step = self.config, self.state.step
         if config.augment == "diffaug":
             images = augment(images, generator_for(config.seed, f"augment {purpose}", step))
@@ -186,14 +202,30 @@ class Trainer:
             noise = torch.randn(images.shape, generator=generator_for(config.seed, f"noise on {purpose}", step))
             images = images + config.input_noise * share_left * noise.to(self.device)
         with self.autocast():
-            logits: torch.Tensor = self.state.discriminator(images)
+            logits: torch.Tensor = self.state.discriminator(images, labels)
         return logits.float()
 
     def draw_latents(self) -> torch.Tensor:
-        """This step's latents, N x Z."""
+        """This step's latents, N x Z; of a conditional model with the labels of random training images, N x (Z + L)."""
         shape = (self.config.batch, self.config.latent_size)
         draws = generator_for(self.config.seed, "training latents", self.state.step)
-        return draw_latents(shape, self.config.latent, draws).to(self.device)
+        latents = draw_latents(shape, self.config.latent, draws)
+        if self.labels is not None:
+            draws = generator_for(self.config.seed, "training labels", self.state.step)
+            chosen = torch.randint(len(self.labels), shape[:1], generator=draws)
+            latents = torch.cat([latents, self.labels[chosen]], 1)
+        return latents.to(self.device)
+
+    def learn_labels(self) -> torch.Tensor:
+        """Let both generators keep what the training images' labels are like; returns the codes of all, M x L."""
+        indices = self.data.training_indices
+        values = torch.from_numpy(training_labels(self.data, self.config.labels, indices))
+        own, averaged = self.state.generator.code, self.state.average.code
+        assert own is not None
+        assert averaged is not None
+        own.learn(values)
+        averaged.learn(values)
+        return own.encode(values)
 
     def targets(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's targets for this step's real and fake images, N each: smoothed, and some flipped."""
@@ -204,8 +236,8 @@ class Trainer:
         real_targets, fake_targets = targets.to(self.device)
         return real_targets, fake_targets
 
-    def real_images(self) -> torch.Tensor:
-        """This step's real images, N x C x H x W in [-1, 1]: the next ones of the epoch's order, some mirrored."""
+    def places(self) -> torch.Tensor:
+        """Places of this step's real images among the training images: the next ones of the epoch's order."""
         count = len(self.data.training_indices)
         epoch, start = divmod(self.images, count)
         positions = torch.arange(start, start + self.config.batch)
@@ -213,7 +245,15 @@ class Trainer:
         for ahead in range(int(positions[-1]) // count + 1):  # a batch may reach into the next epochs
             inside = positions // count == ahead
             chosen[inside] = self.order(epoch + ahead)[positions[inside] % count]
-        pixels = torch.from_numpy(self.data.read(self.data.training_indices[chosen.numpy()]))
+        return chosen
+
+    def real_labels(self) -> torch.Tensor | None:
+        """The codes of this step's real images' labels, N x L, for a conditional model."""
+        return self.labels[self.places()].to(self.device) if self.labels is not None else None
+
+    def real_images(self) -> torch.Tensor:
+        """This step's real images, N x C x H x W in [-1, 1], some mirrored."""
+        pixels = torch.from_numpy(self.data.read(self.data.training_indices[self.places().numpy()]))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True)
@@ -260,7 +300,8 @@ class Trainer:
 
     def sample(self, tracker: Tracker, kimg: float) -> None:
         """Write the grid of fixed latents, from the averaged generator."""
-        tracker.samples(kimg, self.state.average.sample(range(self.config.sample_count)), self.logits)
+        average = self.state.average
+        tracker.samples(kimg, average.render(average.grid_latents(self.config.sample_count)), self.logits)
 
     def evaluate(self, tracker: Tracker, evaluator: QuickEvaluator) -> None:
         """Judge the averaged generator, and keep it if it is the best so far by the first figure (lower is better)."""
