@@ -1,0 +1,193 @@
+"""Which recipe gives the best faces for the time: the comparison of docs/recipes.md.
+
+    python bench/recipes.py run ../shared/data/celeba-13k.zip recipes --minutes 60 --seeds 3 --only paper relativistic
+    python bench/recipes.py table recipes
+
+`run` trains every recipe for as many minutes of training (evaluations do not count) and as many seeds, one run after
+another, each judged every `--every` kimg. It goes on where it stopped: call it again, or give it `--budget` minutes
+at a time. `table` writes `table.md` and `recipes.png` of whatever has been trained so far.
+Give each run the same cores (OMP_NUM_THREADS, taskset), and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from dcgan.checkpoint import read_json, write_bytes, write_json, write_with
+from dcgan.config import PRESETS, TrainConfig
+from dcgan.data import open_data
+from dcgan.evaluate import QuickEvaluator, load_extractor
+from dcgan.train.loop import Trainer
+from dcgan.train.run import checkpoints
+from dcgan.train.state import read_raw_generator
+from dcgan.train.tracking import read_metrics
+
+RELATIVISTIC = dict(PRESETS["relativistic"])
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {"preset": "paper"},
+    "paper-batch-32": {"preset": "paper", "batch": 32},
+    "paper-hinge": {"preset": "paper", "batch": 32, "loss": "hinge"},
+    "paper-least-squares": {"preset": "paper", "batch": 32, "loss": "least_squares"},
+    "relativistic": RELATIVISTIC,
+    # One lever of it at a time.
+    "batch-16": {**RELATIVISTIC, "batch": 16},
+    "batch-64": {**RELATIVISTIC, "batch": 64},
+    "rate-2e-4": {**RELATIVISTIC, "generator_lr": 2e-4, "discriminator_lr": 2e-4},
+    "rate-1e-3": {**RELATIVISTIC, "generator_lr": 1e-3, "discriminator_lr": 1e-3},
+    "beta1-0.5": {**RELATIVISTIC, "beta1": 0.5, "beta2": 0.999},
+    "gamma-0.1": {**RELATIVISTIC, "gradient_penalty": 0.1},
+    "gamma-10": {**RELATIVISTIC, "gradient_penalty": 10.0},
+    "penalty-each-4": {**RELATIVISTIC, "penalty_every": 4},
+    "penalty-each-16": {**RELATIVISTIC, "penalty_every": 16},
+    "no-decay": {**RELATIVISTIC, "lr_decay": "none"},
+    "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
+    "bce": {**RELATIVISTIC, "loss": "bce"},
+}
+MINUTES = (5, 10, 20, 30, 60, 90, 120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("data")
+    run.add_argument("out", type=Path)
+    run.add_argument("--only", nargs="+", default=list(RECIPES), choices=RECIPES, help="recipes to train (all)")
+    run.add_argument("--minutes", type=float, default=20.0, help="of training, for each run")
+    run.add_argument("--seeds", type=int, default=1)
+    run.add_argument("--every", type=float, default=20.0, help="kimg from one evaluation to the next")
+    run.add_argument("--budget", type=float, default=float("inf"), help="minutes after which to stop, and save")
+    commands.add_parser("table").add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        end = time.monotonic() + 60 * arguments.budget
+        for seed in range(arguments.seeds):
+            for name in arguments.only:
+                train(arguments, name, seed, end)
+    write_table(arguments.out)
+
+
+def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> None:
+    """Train one recipe to its end, or until the budget is spent."""
+    run_name = f"{name}-seed{seed}"
+    plan = arguments.out / f"{run_name}.json"
+    if not plan.exists():  # the rates fall over the whole run, so its length is fixed at the start
+        rate = images_per_second(arguments.data, name)
+        settings = {"kimg": round(arguments.minutes * 60 * rate / 1000), "evaluate_every": arguments.every}
+        write_json(plan, {**RECIPES[name], **settings, "seed": seed, "tensorboard": False})
+    if (left := end - time.monotonic()) < 60:
+        return
+    common = ["--config", str(plan), "--run-dir", str(arguments.out), "--name", run_name, "--resume", "auto"]
+    process = subprocess.Popen([sys.executable, "-m", "dcgan", "train", arguments.data, *common], env=os.environ)
+    try:
+        process.wait(None if left == float("inf") else left)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)  # which saves
+        process.wait()
+
+
+def images_per_second(data: str, name: str, steps: int = 24) -> float:
+    """How fast a recipe trains, over whole turns of its penalty."""
+    packed = open_data(data, size=64)
+    config = TrainConfig(**{**RECIPES[name], "data": data, "size": 64, "channels": 3, "augment": "none"})
+    trainer = Trainer(config, packed, Path(), torch.device("cpu"))
+    for _ in range(8):
+        trainer.train_step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        trainer.train_step()
+    return steps * config.batch / (time.perf_counter() - start)
+
+
+def write_table(out: Path) -> None:
+    """Write the table, a row a recipe (mean over seeds, and their spread), and the plot."""
+    runs: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(out.glob("[0-9]*-seed*/metrics.jsonl")):
+        runs[path.parent.name[6:].rpartition("-seed")[0]].append(path.parent)
+    heads = ["recipe", "seeds", "images/s", *(f"{minutes} min" for minutes in MINUTES), "best", "at", "raw, at the end"]
+    rows = [heads, ["---"] * len(heads)]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    for name, folders in runs.items():
+        curves = [curve(folder) for folder in folders]
+        curves = [points for points in curves if points]
+        if not curves:
+            continue
+        best = [min((distance, minutes) for minutes, distance in points) for points in curves]
+        reached = [[at(points, minutes) for points in curves] for minutes in MINUTES]
+        speeds = [
+            line["images_per_second"]
+            for folder in folders
+            for line in read_metrics(folder)
+            if "epoch" in line and "images_per_second" in line
+        ]
+        rows.append(
+            [
+                name,
+                str(len(curves)),
+                f"{statistics.median(speeds):.0f}",
+                *(spread([value for value in values if value is not None]) for values in reached),
+                spread([distance for distance, _ in best]),
+                f"{statistics.mean(minutes for _, minutes in best):.0f} min",
+                spread([raw_distance(folder) for folder in folders if checkpoints(folder)]),
+            ]
+        )
+        for points in curves:
+            axes.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name, color=f"C{len(rows) - 3}")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(handles.values(), handles)
+    axes.set(xlabel="minutes of training", ylabel="FD-efficientnet-lite0", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    write_bytes(out / "table.md", "".join(f"| {' | '.join(row)} |\n" for row in rows).encode())
+    write_with(out / "recipes.png", lambda temporary: figure.savefig(temporary, dpi=100, format="png"))
+    print((out / "table.md").read_text())
+
+
+def curve(run: Path) -> list[tuple[float, float]]:
+    """Minutes of training and the Frechet distance of the averaged generator then."""
+    lines = [line for line in read_metrics(run) if "evaluation" in line]
+    return [(line["seconds"] / 60, next(iter(line["evaluation"].values()))) for line in lines]
+
+
+def at(points: list[tuple[float, float]], minutes: float) -> float | None:
+    """The distance at a time, between the evaluations before and after it; None where the run had not come to."""
+    for (start, before), (end, after) in itertools.pairwise(points):
+        if start <= minutes <= end:
+            return before + (after - before) * (minutes - start) / (end - start)
+    return None
+
+
+def raw_distance(run: Path) -> float:
+    """The distance of the last checkpoint's raw weights, measured once and kept."""
+    checkpoint = checkpoints(run)[-1]
+    kept = run / f"raw-{checkpoint.name}.json"
+    if not kept.exists():
+        data = open_data(read_json(run / "config.json")["data"], size=64)
+        evaluator = QuickEvaluator(data, load_extractor("efficientnet-lite0", torch.device("cpu")), 2000)
+        write_json(kept, evaluator(read_raw_generator(checkpoint)))
+    return float(next(iter(read_json(kept).values())))
+
+
+def spread(values: list[float]) -> str:
+    """The mean, and the least and most of several."""
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.0f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.0f} to {max(values):.0f})"
+
+
+if __name__ == "__main__":
+    main()
