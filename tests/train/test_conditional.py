@@ -60,16 +60,16 @@ def test_the_discriminator_is_told_each_images_own_labels(
     monkeypatch.setattr(trainer, "discriminate", record)
     trainer.train_step()
     assert trainer.state.generator.code is not None
-    images, codes = seen["noise on real"]
+    images, codes = seen["real"]
     numbers = ((images.mean((1, 2, 3)) + 1) * 127.5 / 4).round()
     torch.testing.assert_close(trainer.state.generator.code.decode(codes)[:, 0], numbers / 60)
-    fake_codes = seen["noise on fake"][1]
-    assert torch.equal(fake_codes, seen["noise on updated"][1])
+    fake_codes = seen["fake"][1]
+    assert torch.equal(fake_codes, seen["updated"][1])
     assert not torch.equal(fake_codes, codes)
     assert all((trainer.labels == code).any() for code in fake_codes)  # type: ignore[union-attr]
     before = fake_codes
     trainer.train_step()
-    assert not torch.equal(seen["noise on fake"][1], before)
+    assert not torch.equal(seen["fake"][1], before)
 
 
 def test_labels_are_chosen_by_name_by_group_or_all(faces32: PackedImages) -> None:

@@ -59,7 +59,12 @@ class Direction:
 
 
 def read_directions(path: Path, generator: Generator) -> dict[str, Direction]:
-    """Directions by name; none if there is no file. Raises `DcganError` as `read_names` does."""
+    """Directions by name; none if there is no file. Raises `DcganError` as `read_names` does.
+
+    The package's own model comes with some, which stand in for a file that is not there yet.
+    """
+    if path == beside(PRETRAINED, "directions.safetensors") and not path.exists():
+        path = model_file(PRETRAINED).with_name("model.directions.safetensors")
     if not path.exists():
         return {}
     tensors, stored = _read_tensors(path, "directions", generator)
