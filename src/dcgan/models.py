@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,15 +23,17 @@ from dcgan.config import ModelConfig, from_json
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import latents_from_seeds
 from dcgan.errors import DcganError
+from dcgan.hub import download, is_repository, upload, write_card
 from dcgan.images import Pixels, to_pixels
 
 MODEL_FILE = "model.safetensors"
 FORMAT = 1
 # Kernels may round differently for another batch size; padding to one size keeps an image a function of its seed.
 SAMPLE_BATCH = 32
+CARD_SAMPLES = 36
 
 
-def _channels(width: int, stages: int) -> list[int]:
+def channels_of(width: int, stages: int) -> list[int]:
     """Channels of the hidden layers from 4x4 upwards: for 64x64, [8, 4, 2, 1] times the width."""
     return [width * min(8, 2 ** (stages - 1 - stage)) for stage in range(stages)]
 
@@ -63,7 +66,7 @@ class _Network(nn.Module):
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load from a model file, or a folder that holds one (a run, a checkpoint); in evaluation mode, on the CPU.
 
-        Raises `DcganError` if there is none, or it is damaged or of another kind.
+        What is no path here may be a Hugging Face repository, `user/name`. Raises `DcganError` if there is none, or it is damaged or of another kind.
         """
         config, tensors, about = read_model(path)
         prefix = f"{cls.role}."
@@ -82,10 +85,18 @@ class _Network(nn.Module):
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write `model.safetensors` with this network alone into `folder`; returns the file's path."""
-        path = Path(folder) / MODEL_FILE
-        save_model(path, self.config, {self.role: self.state_dict()}, self.about)
-        return path
+        """Write this network alone into `folder`, with a model card, as `save_folder` does."""
+        samples = self.sample(range(CARD_SAMPLES)) if isinstance(self, Generator) else None
+        return save_folder(Path(folder), self.config, {self.role: self.state_dict()}, self.about, samples)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face repository `user/name`; returns its address.
+
+        `private` makes a new repository a private one. Raises `DcganError` for what Hugging Face refuses.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload(Path(folder), repository, private=private, token=token)
 
 
 class Generator(_Network):
@@ -99,7 +110,7 @@ class Generator(_Network):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.generator_width, config.stages)
+        widths = channels_of(config.generator_width, config.stages)
         self.first = nn.Sequential(
             FromVector(config.latent_size, widths[0], bias=config.ends == "linear"),
             nn.BatchNorm2d(widths[0]),
@@ -163,7 +174,7 @@ class Discriminator(_Network):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.discriminator_width, config.stages)[::-1]
+        widths = channels_of(config.discriminator_width, config.stages)[::-1]
         self.first = nn.Sequential(Convolution(config.channels, widths[0]), nn.LeakyReLU(0.2, inplace=True))
         self.hidden = nn.Sequential(
             *(
@@ -190,7 +201,9 @@ class Discriminator(_Network):
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that `path` means: itself, or `model.safetensors` in the folder of a run or checkpoint."""
+    """The model file that `path` means: itself, or `model.safetensors` in a folder or a Hugging Face repository."""
+    if is_repository(path):
+        return download(str(path), MODEL_FILE)
     path = Path(path)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
@@ -203,8 +216,8 @@ def model_file(path: str | Path) -> Path:
 
 def save_model(
     path: Path, config: ModelConfig, states: Mapping[str, Mapping[str, torch.Tensor]], about: Mapping[str, Any]
-) -> None:
-    """Write a self-describing model file.
+) -> dict[str, Any]:
+    """Write a self-describing model file; returns what it says of itself.
 
     `states` maps `generator` (moving average of weights) and `discriminator` to their state dicts; `about` is any
     JSON-able description (data set, training progress, figures, terms of use).
@@ -215,6 +228,23 @@ def save_model(
     description = {"format": FORMAT, "model": settings, "about": {**about, "digest": digest}}
     # One key: safetensors writes several in random order, and the same run should give the same bytes.
     save_tensors(path, tensors, {"dcgan": json.dumps(description)})
+    return description
+
+
+def save_folder(
+    folder: Path,
+    config: ModelConfig,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    about: Mapping[str, Any],
+    samples: Pixels | None,
+) -> Path:
+    """Write `model.safetensors`, `config.json` and a model card into `folder`; returns the model file's path.
+
+    `states` and `about` are as in `save_model`; `samples`, uint8 N x H x W x C, are shown on the card.
+    """
+    path = folder / MODEL_FILE
+    write_card(folder, save_model(path, config, states, about), list(states), samples)
+    return path
 
 
 def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], dict[str, Any]]:

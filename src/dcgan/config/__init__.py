@@ -20,6 +20,7 @@ from dcgan.config.explore import (
     parse_amounts,
     parse_list,
 )
+from dcgan.config.export import ExportConfig, ImportConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
 
@@ -33,7 +34,9 @@ __all__ = [
     "EditConfig",
     "EvaluateConfig",
     "ExploreConfig",
+    "ExportConfig",
     "GenerateConfig",
+    "ImportConfig",
     "InfoConfig",
     "InterpolateConfig",
     "Latent",
