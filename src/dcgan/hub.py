@@ -85,7 +85,7 @@ def model_card(description: Mapping[str, Any], networks: Sequence[str], picture:
         f"![generated samples]({PICTURE_FILE})\n\n*Unpicked: seeds 0, 1, 2, ... Nobody here exists.*"
         if picture
         else "",
-        f"A [deep convolutional GAN](https://arxiv.org/abs/1511.06434), made with dcgan. It holds: {', '.join(networks)}.",
+        f"A [deep convolutional GAN](https://arxiv.org/abs/1511.06434) of dcgan. It holds: {', '.join(networks)}.",
         _USE,
         "## Data\n\n" + _data(about),
         "## Training\n\n" + _training(model, about),

@@ -66,7 +66,8 @@ class _Network(nn.Module):
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load from a model file, or a folder that holds one (a run, a checkpoint); in evaluation mode, on the CPU.
 
-        What is no path here may be a Hugging Face repository, `user/name`. Raises `DcganError` if there is none, or it is damaged or of another kind.
+        What is no path here may be a Hugging Face repository, `user/name`. Raises `DcganError` if there is none, or
+        it is damaged or of another kind.
         """
         config, tensors, about = read_model(path)
         prefix = f"{cls.role}."

@@ -1,4 +1,5 @@
 """`dcgan import`."""
+# ruff: noqa: N999  (the command is named so, and modules are found by its name)
 
 from __future__ import annotations
 

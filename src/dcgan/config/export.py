@@ -60,7 +60,7 @@ class ImportConfig:
     preset: str = "paper"
     """What shapes do not tell is taken from this preset: the generator's activation."""
     discriminator: str | None = None
-    """A file that holds the discriminator's state dict (default: FILE, if it holds one): project and represent need one."""
+    """A file that holds the discriminator's state dict (default: FILE, if it holds one). `project` needs one."""
     key: str | None = None
     """Name of the generator's part of FILE, where several would do."""
     latent: Literal["normal", "uniform"] = "normal"

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +216,7 @@ def _not_installed(packages: str) -> DcganError:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's own warnings and log, which say nothing of use to a user (torchvision is not installed)."""
+    """Without the exporter's own warnings and log (torchvision is not installed), which are of no use to a user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
