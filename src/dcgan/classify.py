@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
-from dcgan.data import Label
+from dcgan.config import Label, label_groups
 from dcgan.draws import epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.images import Pixels, to_signed
@@ -77,12 +77,8 @@ class Classifier(nn.Module):
 
     @property
     def groups(self) -> list[list[int]]:
-        """Columns that belong together: those of one class (named alike up to "="), every other alone."""
-        groups: dict[object, list[int]] = {}
-        for column, label in enumerate(self.labels):
-            group = label.name.partition("=")[0] if "=" in label.name else ""
-            groups.setdefault(group if label.kind == "class" else column, []).append(column)
-        return list(groups.values())
+        """Columns that belong together: those of one class, every other alone."""
+        return label_groups(self.labels)
 
     def forward(self, images: Tensor) -> Tensor:
         scores: Tensor = self.last(self.features(images))
@@ -224,7 +220,7 @@ def measure(classifier: Classifier, data: LabelledImages, indices: npt.NDArray[n
             continue
         if len(group) > 1:
             right = float((true.argmax(1) == read.argmax(1)).mean())
-            figures[label.name.partition("=")[0] if "=" in label.name else "class"] = right
+            figures[label.group] = right
         elif label.kind == "number":
             figures[label.name] = float(1 - ((true - read) ** 2).mean() / max(true.var(), 1e-12))
         else:

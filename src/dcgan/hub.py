@@ -112,7 +112,8 @@ def _training(model: Mapping[str, Any], about: Mapping[str, Any]) -> str:
         training = about.get("training") or {}
         facts = [f"- {text}: {training[name]}" for name, text in known.items() if name in training]
         origin = "\n".join(facts) or "Not known."
-    settings = "\n".join(f"| {name} | {value} |" for name, value in model.items())
+    shown = {**model, "labels": ", ".join(name for name, _ in model.get("labels", ())) or "none"}
+    settings = "\n".join(f"| {name} | {value} |" for name, value in shown.items())
     return f"{origin}\n\n| setting | value |\n|---|---|\n{settings}"
 
 

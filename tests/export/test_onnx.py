@@ -12,6 +12,7 @@ import torch
 
 from dcgan.cli import main
 from dcgan.config import ExportConfig
+from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.export import onnx as exporter
 from dcgan.export import write_onnx
@@ -73,6 +74,35 @@ def test_a_discriminator_gives_its_logits_and_every_layers_features(model: Path,
     assert list(outputs) == ["logits", "features_16x16", "features_8x8", "features_4x4"]
     for found, true in zip(outputs.values(), wanted, strict=True):
         np.testing.assert_allclose(found, true.numpy(), atol=1e-4 * max(1, float(true.abs().max())))
+
+
+def test_a_conditional_generator_takes_labels_known_or_not(conditional: Path, tmp_path: Path) -> None:
+    path = tmp_path / "generator.onnx"
+    assert main(["export", str(conditional), str(path)]) == 0
+    generator = Generator.from_pretrained(conditional)
+    z = generator.latents(range(4))[:, :8]
+    labels = torch.tensor([[1, 70], [0, 25], [torch.nan, 40], [1, torch.nan]])
+    images = run(path, latents=z.numpy(), labels=labels.numpy())["images"]
+    with torch.no_grad():
+        wanted = generator(generator.latents(range(4), condition=labels)).numpy()
+        elsewhere = generator(generator.latents(range(4), condition=labels.flip(0))).numpy()
+    np.testing.assert_allclose(images, wanted, atol=1e-5)
+    assert np.abs(wanted - elsewhere).max() > 0.1
+
+
+def test_a_conditional_discriminator_judges_by_labels(conditional: Path, tmp_path: Path) -> None:
+    path = tmp_path / "discriminator.onnx"
+    assert main(["export", str(conditional), str(path), "--network", "discriminator"]) == 0
+    code, discriminator = Generator.from_pretrained(conditional).code, Discriminator.from_pretrained(conditional)
+    assert code is not None
+    images = torch.rand(3, 3, 32, 32, generator=generator_for(0, "test", 0)) * 2 - 1
+    labels = torch.tensor([[1, 70], [0, torch.nan], [torch.nan, torch.nan]])
+    logits = run(path, images=images.numpy(), labels=labels.numpy())["logits"]
+    with torch.no_grad():
+        wanted, unlabelled = discriminator(images, code.encode(labels)), discriminator(images)
+    np.testing.assert_allclose(logits, wanted.numpy(), rtol=1e-4, atol=1e-4)
+    assert abs(wanted[0] - unlabelled[0]) > 0.01
+    assert wanted[2] == pytest.approx(unlabelled[2])
 
 
 def test_one_file_holds_everything_and_says_what_the_model_says(model: Path, plain: Path) -> None:
@@ -144,7 +174,7 @@ def test_another_ending_is_refused(model: Path, capsys: pytest.CaptureFixture[st
 
 def test_bytes_are_rounded_as_image_files_are(model: Path) -> None:
     generator = Generator.from_pretrained(model)
-    graph = exporter._GeneratorGraph(generator, half=False, layout="nhwc-uint8")
+    graph = exporter.make_graph(generator, None, half=False, layout="nhwc-uint8")
     latents = generator.latents(range(4))
     with torch.no_grad():
         np.testing.assert_array_equal(graph(latents).numpy(), to_pixels(generator(latents)))

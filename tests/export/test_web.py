@@ -101,8 +101,15 @@ def test_what_npm_brings_is_not_trusted(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.fixture(scope="module", params=["model", "conditional"])
+def shown(request: pytest.FixtureRequest) -> Path:
+    """The model that the page shows."""
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
 @pytest.fixture(scope="module")
-def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a served web folder, with the true runtime."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
@@ -111,7 +118,7 @@ def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     except DcganError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("served") / "web"
-    assert main(["export", str(model), str(folder), "--format", "web"]) == 0
+    assert main(["export", str(shown), str(folder), "--format", "web"]) == 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_QuietHandler, directory=folder))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -173,20 +180,21 @@ def halfway(page: Any) -> None:
     page.wait_for_selector('#face[data-place="0.5"]')
 
 
-def test_the_browser_draws_the_faces_that_python_draws(page: Any, model: Path) -> None:
-    wanted = Generator.from_pretrained(model).sample(range(36))
+def test_the_browser_draws_the_faces_that_python_draws(page: Any, shown: Path) -> None:
+    wanted = Generator.from_pretrained(shown).sample(range(36))
     assert wanted.std() > 30
     for seed in (0, 7, 35):
         assert np.abs(pixels(page, f'[data-face="{seed}"] canvas') - wanted[seed].astype(int)).max() <= 1
 
 
-def test_the_slider_walks_from_face_to_face_as_interpolate_does(page: Any, model: Path) -> None:
+def test_the_slider_walks_from_face_to_face_as_interpolate_does(page: Any, shown: Path) -> None:
     page.click('[data-face="3"]')
     page.click('[data-face="11"]')
     halfway(page)
-    generator = Generator.from_pretrained(model)
+    generator = Generator.from_pretrained(shown)
     a, b = generator.latents([3, 11])
-    wanted = generator.render(slerp(a, b, torch.tensor([0.5]))[None])[0]
+    middle = torch.cat([slerp(a[:8], b[:8], torch.tensor([0.5])), (a[8:] + b[8:]) / 2])
+    wanted = generator.render(middle[None])[0]
     assert np.abs(pixels(page, "#face") - wanted.astype(int)).max() <= 1
 
 
@@ -203,12 +211,12 @@ def test_new_faces_are_other_faces_and_a_link_brings_them_back(page: Any, addres
     halfway(page)
     page.click("#link")
     page.wait_for_function("location.hash.includes('t=0.5')")
-    shown, link = pixels(page, "#face"), page.url
+    face, link = pixels(page, "#face"), page.url
     page.goto("about:blank")
     show(page, link)
     page.wait_for_selector('#face[data-place="0.5"]')
-    np.testing.assert_array_equal(pixels(page, "#face"), shown)
-    assert np.abs(shown - old).max() > 30
+    np.testing.assert_array_equal(pixels(page, "#face"), face)
+    assert np.abs(face - old).max() > 30
 
 
 def test_the_browsers_own_draws_are_normal(page: Any) -> None:

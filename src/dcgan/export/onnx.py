@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import json
 import logging
 import warnings
@@ -19,8 +18,9 @@ from torch import Tensor, nn
 
 from dcgan import __version__
 from dcgan.checkpoint import write_with
-from dcgan.config import ExportConfig
-from dcgan.draws import generator_for
+from dcgan.conditions import LabelCode
+from dcgan.config import ExportConfig, stored_settings
+from dcgan.draws import generator_for, latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.images import to_levels, to_signed
 from dcgan.models import FORMAT, Discriminator, Generator
@@ -37,40 +37,74 @@ LEVELS_TOLERANCE, HALF_LEVELS_TOLERANCE = 1.0, 3.0
 MEAN_LEVELS_TOLERANCE, HALF_MEAN_LEVELS_TOLERANCE = 0.01, 0.25
 
 
-class _GeneratorGraph(nn.Module):
-    """What a generator's file computes: latents, float32 N x Z, to images in the layout asked for."""
+class _Graph(nn.Module):
+    """What a file computes. Labels come in their own units, N x L, with NaN for unknown."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    middle: Tensor
+    spread: Tensor
+
+    def __init__(self, network: Generator | Discriminator, code: LabelCode | None, half: bool, layout: str) -> None:
+        super().__init__()
+        self.number, self.layout = torch.float16 if half else torch.float32, layout
+        self.network: Any = copy.deepcopy(network).cpu().to(self.number)
+        self.labelled = code is not None
+        if code is not None:
+            self.register_buffer("middle", code.middle.cpu())
+            self.register_buffer("spread", code.spread.cpu())
+            self.register_buffer("rows", code.rows.cpu(), persistent=False)
+            self.inputs += ("labels",)
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """Codes of labels, as `LabelCode` makes them."""
+        values = torch.where(torch.isnan(labels), self.middle, labels)  # the middle is coded 0, as unknown is
+        return ((values - self.middle) / self.spread).to(self.number)
+
+    def example_labels(self, count: int) -> tuple[Tensor, ...]:
+        """Labels of training images, of which the first two's are unknown; none for a model without labels."""
+        if not self.labelled:
+            return ()
+        rows = self.get_buffer("rows")
+        labels = rows[torch.arange(count) * 61 % len(rows)] * self.spread + self.middle
+        labels[:2] = torch.nan
+        return (labels,)
+
+
+class _GeneratorGraph(_Graph):
+    """Latents, float32 N x Z, and labels to images in the layout asked for."""
 
     inputs = ("latents",)
     outputs = ("images",)
 
-    def __init__(self, network: Generator, half: bool, layout: str) -> None:
-        super().__init__()
-        self.network, self.number, self.layout = _copied(network, half), _number_format(half), layout
-
-    def forward(self, latents: Tensor) -> Tensor:
-        images: Tensor = self.network(latents.to(self.number)).float()
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        latents = latents.to(self.number)
+        if labels is not None:
+            latents = torch.cat([latents, self.encode(labels)], 1)
+        images: Tensor = self.network(latents).float()
         return to_levels(images) if self.layout == "nhwc-uint8" else images
 
     def examples(self, count: int) -> tuple[Tensor, ...]:
         """Inputs to try it on."""
-        return (self.network.latents(range(count)),)
+        config = self.network.config
+        return (latents_from_seeds(range(count), config.latent_size, config.latent), *self.example_labels(count))
 
 
-class _DiscriminatorGraph(nn.Module):
-    """What a discriminator's file computes: images in the layout asked for, to logits N and each layer's features."""
+class _DiscriminatorGraph(_Graph):
+    """Images in the layout asked for, and labels, to logits N and each layer's features."""
 
     inputs = ("images",)
 
-    def __init__(self, network: Discriminator, half: bool, layout: str) -> None:
-        super().__init__()
-        self.network, self.number, self.layout = _copied(network, half), _number_format(half), layout
+    def __init__(self, network: Discriminator, code: LabelCode | None, half: bool, layout: str) -> None:
+        super().__init__(network, code, half, layout)
         sides = [network.config.size // 2 ** (i + 1) for i in range(network.config.stages)]
         self.outputs = ("logits", *(f"features_{side}x{side}" for side in sides))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
         signed = to_signed(images) if self.layout == "nhwc-uint8" else images
         features = self.network.features(signed.to(self.number))
-        return tuple(output.float() for output in (self.network.last(features[-1]), *features))
+        logits = self.network.judge(features[-1], None if labels is None else self.encode(labels))
+        return tuple(output.float() for output in (logits, *features))
 
     def examples(self, count: int) -> tuple[Tensor, ...]:
         """Inputs to try it on: random blotches, of which each image is a function of its number."""
@@ -79,32 +113,44 @@ class _DiscriminatorGraph(nn.Module):
             [torch.rand(channels, 8, 8, generator=generator_for(0, "export check", i)) for i in range(count)]
         )
         images = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear") * 2 - 1
-        return (to_levels(images) if self.layout == "nhwc-uint8" else images,)
+        return (to_levels(images) if self.layout == "nhwc-uint8" else images, *self.example_labels(count))
+
+
+Graph = _GeneratorGraph | _DiscriminatorGraph
 
 
 def export_onnx(config: ExportConfig) -> list[str]:
     """Write the ONNX file that `config` asks for, as `dcgan.export.export` does."""
     network: Generator | Discriminator
+    code = None
     if config.network == "generator":
         network = Generator.from_pretrained(config.model)
     else:
         network = Discriminator.from_pretrained(config.model)
+        if network.config.labels:  # whose code the generator keeps
+            code = Generator.from_pretrained(config.model).code
     path = Path(config.out or f"{config.network}.onnx")
     if path.suffix != ".onnx":
         raise DcganError(f"{path}: the name of an ONNX file must end in .onnx")
-    difference = write_onnx(path, network, half=config.half, layout=config.layout)
+    difference = write_onnx(path, network, code, half=config.half, layout=config.layout)
     return [f"wrote {path}", difference]
 
 
-def write_onnx(path: Path, network: Generator | Discriminator, *, half: bool = False, layout: str = "nchw") -> str:
+def write_onnx(
+    path: Path,
+    network: Generator | Discriminator,
+    code: LabelCode | None = None,
+    *,
+    half: bool = False,
+    layout: str = "nchw",
+) -> str:
     """Write `network` as the ONNX file `path`; returns in words how far it is from torch.
 
+    A discriminator takes labels only if given its generator's `code`. The settings are those of `ExportConfig`.
     Raises `DcganError`, and leaves what was there, if it is further than the tolerance at any of `CHECKED_BATCHES`.
     """
-    make = _GeneratorGraph if isinstance(network, Generator) else _DiscriminatorGraph
-    graph = make(network, half, layout).eval()  # type: ignore[arg-type]
-    exact = make(network, False, layout).eval()  # type: ignore[arg-type]
-    proto = translate(graph)
+    proto = translate(make_graph(network, code, half, layout))
+    exact = make_graph(network, code, False, layout)
     _describe(proto, network, {"network": network.role, "half": half, "layout": layout})
     difference = ""
 
@@ -117,7 +163,14 @@ def write_onnx(path: Path, network: Generator | Discriminator, *, half: bool = F
     return difference
 
 
-def translate(graph: _GeneratorGraph | _DiscriminatorGraph) -> onnx.ModelProto:
+def make_graph(network: Generator | Discriminator, code: LabelCode | None, half: bool, layout: str) -> Graph:
+    """What the file is to compute, in torch."""
+    if isinstance(network, Generator):
+        return _GeneratorGraph(network, network.code, half, layout).eval()
+    return _DiscriminatorGraph(network, code, half, layout).eval()
+
+
+def translate(graph: Graph) -> onnx.ModelProto:
     """The ONNX form of a graph, weights and all, of any batch size."""
     batch = torch.export.Dim("batch")
     shapes = {name: {0: batch} for name in graph.inputs}
@@ -140,7 +193,7 @@ def translate(graph: _GeneratorGraph | _DiscriminatorGraph) -> onnx.ModelProto:
     return proto
 
 
-def check(path: Path, exact: _GeneratorGraph | _DiscriminatorGraph, half: bool) -> str:
+def check(path: Path, exact: Graph, half: bool) -> str:
     """Compare what onnxruntime computes from a file with what torch computes in float32; in words, how far it is.
 
     Raises `DcganError` if that is more than the tolerance, or not a number.
@@ -196,18 +249,9 @@ def _describe(proto: onnx.ModelProto, network: Generator | Discriminator, export
         part.ClearField("metadata_props")
     proto.producer_name, proto.producer_version = "dcgan", __version__
     proto.doc_string = f"The {network.role} of a DCGAN. {network.about.get('terms', '')}".strip()
-    settings = dataclasses.asdict(network.config)
+    settings = stored_settings(network.config)
     description = {"format": FORMAT, "model": settings, "about": network.about, "export": export}
     proto.metadata_props.add(key="dcgan", value=json.dumps(description))
-
-
-def _copied(network: nn.Module, half: bool) -> Any:
-    copied = copy.deepcopy(network).cpu()
-    return copied.half() if half else copied
-
-
-def _number_format(half: bool) -> torch.dtype:
-    return torch.float16 if half else torch.float32
 
 
 def _not_installed(packages: str) -> DcganError:

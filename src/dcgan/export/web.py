@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.resources
 from pathlib import Path
 
 from dcgan.checkpoint import write_bytes, write_json
-from dcgan.config import ExportConfig
+from dcgan.config import ExportConfig, stored_settings
 from dcgan.export.onnx import write_onnx
 from dcgan.export.runtime import runtime_files, version_of
 from dcgan.models import Generator
@@ -22,10 +21,13 @@ def export_web(config: ExportConfig) -> list[str]:
     folder = Path(config.out or "web")
     difference = write_onnx(folder / MODEL, generator, half=config.half, layout="nhwc-uint8")
     # Draws of torch's generator, which JavaScript cannot repeat: rows of float32, little-endian, seeds 0, 1, 2, ...
-    table = generator.latents(range(config.seeds)).numpy().astype("<f4")
-    write_bytes(folder / TABLE, table.tobytes())
+    table = generator.latents(range(config.seeds))
+    if generator.code is not None:  # codes to labels in their own units; an unknown one is in the middle, coded 0
+        codes = table[:, generator.config.latent_size :]
+        codes.mul_(generator.code.spread).add_(generator.code.middle)
+    write_bytes(folder / TABLE, table.numpy().astype("<f4").tobytes())
     about = {
-        "model": dataclasses.asdict(generator.config),
+        "model": stored_settings(generator.config),
         "about": generator.about,
         "seeds": config.seeds,
         "file": MODEL,

@@ -2,6 +2,7 @@
 
 /** Loads a model into a worker; `images(latents)` then resolves to an ImageData a latent. */
 export class Generator {
+  /** `size` numbers of a latent are z, and the rest, if any, are labels. */
   constructor(file, size) {
     this.size = size;
     this.waiting = new Map();
@@ -22,12 +23,19 @@ export class Generator {
   async images(latents) {
     await this.ready;
     const id = (this.count += 1);
-    const rows = new Float32Array(latents.length * this.size);
-    latents.forEach((latent, i) => rows.set(latent, i * this.size));
+    const inputs = { latents: this.columns(latents, 0, this.size) };
+    if (latents[0].length > this.size) inputs.labels = this.columns(latents, this.size, latents[0].length);
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
-      this.worker.postMessage({ id, rows, shape: [latents.length, this.size] }, [rows.buffer]);
+      this.worker.postMessage({ id, inputs });
     });
+  }
+
+  /** Columns `from` to `to` of latents, as data and shape of a tensor. */
+  columns(latents, from, to) {
+    const data = new Float32Array(latents.length * (to - from));
+    latents.forEach((latent, i) => data.set(latent.subarray(from, to), i * (to - from)));
+    return { data, shape: [latents.length, to - from] };
   }
 }
 

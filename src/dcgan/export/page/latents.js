@@ -2,15 +2,18 @@
 
 /** Where latents come from: the table of the first seeds, and new draws. */
 export class Latents {
-  /** `table` holds a row of `size` numbers a seed; `kind` is the distribution, normal or uniform. */
-  constructor(table, size, kind) {
-    Object.assign(this, { table, size, kind, seeds: table.length / size });
+  /**
+   * `table` holds a row a seed: `size` numbers of the distribution `kind`, normal or uniform, and then a conditional
+   * model's `labels`, of that number. Latents are such rows.
+   */
+  constructor(table, size, kind, labels = 0) {
+    Object.assign(this, { table, size, kind, row: size + labels, seeds: table.length / (size + labels) });
   }
 
   /** The latent of a name: a seed of the table such as "7", or a draw of the browser's own such as "r123". */
   named(name) {
     if (name.startsWith("r")) return this.draw(Number(name.slice(1)));
-    return this.table.slice(name * this.size, (Number(name) + 1) * this.size);
+    return this.table.slice(name * this.row, (Number(name) + 1) * this.row);
   }
 
   /** Whether a name, perhaps from a link, is one that `named` knows. */
@@ -19,28 +22,37 @@ export class Latents {
     return /^\d{1,6}$/.test(name) && Number(name) < this.seeds;
   }
 
-  /** A draw that depends on `seed`, of 32 bits, alone. Not what Python draws for that seed: torch's draws differ. */
+  /**
+   * A draw that depends on `seed`, of 32 bits, alone. Not what Python draws for that seed: torch's draws differ. Labels
+   * are those of some seed of the table.
+   */
   draw(seed) {
     const random = mulberry32(seed);
-    return Float32Array.from({ length: this.size }, () => {
+    const row = Math.floor(random() * this.seeds) * this.row;
+    return Float32Array.from({ length: this.row }, (_, i) => {
+      if (i >= this.size) return this.table[row + i];
       if (this.kind === "uniform") return 2 * random() - 1;
       // Box and Muller's normal draw; 1 - random() is never 0.
       return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
     });
   }
 
-  /** The latent at `t` of [0, 1] between two, as `dcgan interpolate` goes from one to the next. */
-  between(a, b, t) {
+  /** The latent at `t` of [0, 1] between two, as `dcgan interpolate` goes from one to the next: labels straight. */
+  between(from, to, t) {
     const lerp = (x, y) => x + (y - x) * t;
+    const path = from.map((value, i) => lerp(value, to[i]));
+    if (this.kind === "uniform") return path;
+    const [a, b] = [from, to].map((latent) => latent.slice(0, this.size));
     const [lengthA, lengthB] = [norm(a), norm(b)];
     const cosine = dot(a, b) / (lengthA * lengthB);
     const across = b.map((value, i) => value / lengthB - (cosine * a[i]) / lengthA);
     const sine = norm(across);
-    if (sine < 1e-5) return a.map((value, i) => lerp(value, b[i])); // nearly parallel: there is no circle to walk
+    if (sine < 1e-5) return path; // nearly parallel: there is no circle to walk
     // On the great circle, the length going evenly from one's to the other's (dcgan.explore.latents.slerp).
     const angle = Math.atan2(sine, cosine) * t;
     const length = lerp(lengthA, lengthB);
-    return a.map((value, i) => length * ((Math.cos(angle) * value) / lengthA + (Math.sin(angle) * across[i]) / sine));
+    path.set(a.map((value, i) => length * ((Math.cos(angle) * value) / lengthA + (Math.sin(angle) * across[i]) / sine)));
+    return path;
   }
 }
 

@@ -16,7 +16,7 @@ let drawn = 0; // counts walls, so that faces of an older one are dropped
 
 async function main() {
   const [about, table] = await Promise.all([load("model.json"), load("latents.f32")]);
-  latents = new Latents(table, about.model.latent_size, about.model.latent);
+  latents = new Latents(table, about.model.latent_size, about.model.latent, about.model.labels?.length);
   generator = new Generator(about.file, about.model.latent_size);
   describe(about);
   readLink();

@@ -12,12 +12,13 @@ self.onmessage = ({ data }) => {
   last = last.then(() => answer(data)).catch((error) => self.postMessage({ id: data.id, error: String(error.message ?? error) }));
 };
 
-async function answer({ id, file, rows, shape }) {
+async function answer({ id, file, inputs }) {
   if (file) {
     session = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
     self.postMessage({ id });
     return;
   }
-  const { images } = await session.run({ latents: new ort.Tensor("float32", rows, shape) });
+  const tensors = Object.entries(inputs).map(([name, { data, shape }]) => [name, new ort.Tensor("float32", data, shape)]);
+  const { images } = await session.run(Object.fromEntries(tensors));
   self.postMessage({ id, pixels: images.data, shape: images.dims });
 }
