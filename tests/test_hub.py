@@ -143,6 +143,7 @@ def test_what_is_pushed_is_pulled_and_is_the_same(model: Path, fake: FakeHub) ->
     generator = Generator.from_pretrained(model)
     address = generator.push_to_hub("someone/faces", private=True, token="secret")
     assert address == "https://huggingface.co/someone/faces"
+    assert 'from_pretrained("someone/faces")' in (fake.root / "someone" / "faces" / "README.md").read_text()
     calls = dict(fake.calls)
     assert (calls["HfApi"]["token"], calls["create_repo"]["private"]) == ("secret", True)
     pulled = Generator.from_pretrained("someone/faces")
@@ -159,9 +160,10 @@ def test_the_command_line_pushes_both_networks_and_takes_a_repository_for_a_mode
 
 
 def test_a_misspelt_path_is_asked_of_nobody(fake: FakeHub) -> None:
-    Path("runs").mkdir()
-    with pytest.raises(DcganError, match="runs/00007-typo does not exist"):
-        Generator.from_pretrained("runs/00007-typo")
+    Path("mine").mkdir()
+    for path in ("mine/00007-typo", "runs/00007-typo"):
+        with pytest.raises(DcganError, match=f"{path} does not exist"):
+            Generator.from_pretrained(path)
     assert fake.calls == []
 
 

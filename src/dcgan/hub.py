@@ -18,10 +18,12 @@ CONFIG_FILE, CARD_FILE, PICTURE_FILE = "config.json", "README.md", "samples.png"
 def is_repository(name: str | Path) -> bool:
     """Whether a name that is no path here may be a repository's: user/name, and no folder user.
 
-    With such a folder it is a misspelt path, of which nobody else should hear.
+    With such a folder it is a misspelt path, of which nobody else should hear; so it is in `runs`, where training
+    writes unless told otherwise.
     """
     path = Path(name)
-    return _REPOSITORY.fullmatch(str(name)) is not None and not path.exists() and not path.parent.exists()
+    elsewhere = not path.exists() and not path.parent.exists() and path.parent.name != "runs"
+    return elsewhere and _REPOSITORY.fullmatch(str(name)) is not None
 
 
 def download(repository: str, file: str) -> Path:
@@ -42,11 +44,13 @@ def download(repository: str, file: str) -> Path:
 def upload(folder: Path, repository: str, *, private: bool = False, token: str | None = None) -> str:
     """Upload a model's folder, made by `save_pretrained`, as a commit to a repository; returns its address.
 
-    Raises `DcganError` for a name that is none, and for what Hugging Face refuses (log in with `hf auth login`).
+    The card in it is made to name that repository. Raises `DcganError` for a name that is none, and for what Hugging Face refuses (log in with `hf auth login`).
     """
     if _REPOSITORY.fullmatch(repository) is None:
         raise DcganError(f"a repository is named user/name, not {repository!r}")
     api = _client().HfApi(token=token, library_name="dcgan")
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    write_bytes(folder / CARD_FILE, card.replace('"user/name"', f'"{repository}"').encode())
     try:
         address = api.create_repo(repository, private=private or None, exist_ok=True)
         api.upload_folder(

@@ -74,7 +74,8 @@ class _Network(nn.Module):
         prefix = f"{cls.role}."
         state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         if not state:
-            raise DcganError(f"{model_file(path)} holds no {cls.role}")
+            remedy = " (import it with --discriminator)" if "imported" in about else ""
+            raise DcganError(f"{model_file(path)} holds no {cls.role}, which is needed here{remedy}")
         with torch.device("meta"):
             network = cls(config)
         try:

@@ -36,6 +36,8 @@ TOLERANCE, HALF_TOLERANCE = 1e-4, 2e-2
 LEVELS_TOLERANCE, HALF_LEVELS_TOLERANCE = 1.0, 3.0
 MEAN_LEVELS_TOLERANCE, HALF_MEAN_LEVELS_TOLERANCE = 0.01, 0.25
 
+_NOT_INSTALLED = "exporting needs onnx, onnxscript and onnxruntime: pip install 'dcgan[onnx]'"
+
 
 class _Graph(nn.Module):
     """What a file computes. Labels come in their own units, N x L, with NaN for unknown."""
@@ -187,7 +189,7 @@ def translate(graph: Graph) -> onnx.ModelProto:
                 verbose=False,
             )
         except ImportError as error:
-            raise _not_installed("onnx and onnxscript") from error
+            raise DcganError(_NOT_INSTALLED) from error
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
     return proto
@@ -201,7 +203,7 @@ def check(path: Path, exact: Graph, half: bool) -> str:
     try:
         import onnxruntime
     except ImportError as error:
-        raise _not_installed("onnxruntime") from error
+        raise DcganError(_NOT_INSTALLED) from error
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     largest, mean, in_bytes = [], [], False
     for count in CHECKED_BATCHES:
@@ -252,10 +254,6 @@ def _describe(proto: onnx.ModelProto, network: Generator | Discriminator, export
     settings = stored_settings(network.config)
     description = {"format": FORMAT, "model": settings, "about": network.about, "export": export}
     proto.metadata_props.add(key="dcgan", value=json.dumps(description))
-
-
-def _not_installed(packages: str) -> DcganError:
-    return DcganError(f"exporting needs {packages}, which are not all installed here: pip install 'dcgan[onnx]'")
 
 
 @contextlib.contextmanager
