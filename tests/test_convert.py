@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dcgan.checkpoint import save_tensors
 from dcgan.cli import main
 from dcgan.config import ImportConfig
 from dcgan.convert import import_model
@@ -151,6 +152,15 @@ def test_the_preset_tells_what_shapes_do_not(tmp_path: Path) -> None:
     assert_same_images(bring_in(tmp_path, foreign.state_dict(), preset="sgd-discriminator"), foreign)
     with pytest.raises(DcganError, match="fully connected"):
         bring_in(tmp_path, foreign.state_dict(), preset="linear32")
+
+
+def test_safetensors_are_taken_too_but_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = foreign_generator()
+    monkeypatch.chdir(tmp_path)
+    save_tensors(Path("g.safetensors"), named(foreign.state_dict(), "main."))
+    with pytest.raises(DcganError, match="would replace g.safetensors"):
+        import_model(ImportConfig(file="g.safetensors"))
+    assert_same_images(import_model(ImportConfig(file="g.safetensors", out="model.safetensors")), foreign)
 
 
 def test_one_of_several_is_chosen_by_its_name(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ def import_model(config: ImportConfig) -> Path:
     Raises `DcganError` for a file that cannot be read, that holds no network of this form, or several.
     """
     source = Path(config.file)
+    out = Path(config.out or f"{source.stem}.safetensors")
+    if out.resolve() == source.resolve():
+        raise DcganError(f"the model would replace {source}: name another file as OUT")
     stacks = list(read_stacks(source))
     generator = choose(stacks, "generator", source, config.key)
     critic = Path(config.discriminator) if config.discriminator else source
@@ -91,7 +94,6 @@ def import_model(config: ImportConfig) -> Path:
         "metrics": {},
         "terms": config.terms,
     }
-    out = Path(config.out or f"{source.stem}.safetensors")
     save_model(out, settings, states, about)
     return out
 

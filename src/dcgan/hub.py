@@ -44,7 +44,8 @@ def download(repository: str, file: str) -> Path:
 def upload(folder: Path, repository: str, *, private: bool = False, token: str | None = None) -> str:
     """Upload a model's folder, made by `save_pretrained`, as a commit to a repository; returns its address.
 
-    The card in it is made to name that repository. Raises `DcganError` for a name that is none, and for what Hugging Face refuses (log in with `hf auth login`).
+    The card in it is made to name that repository. Raises `DcganError` for a name that is none, and for what Hugging
+    Face refuses (log in with `hf auth login`).
     """
     if _REPOSITORY.fullmatch(repository) is None:
         raise DcganError(f"a repository is named user/name, not {repository!r}")
