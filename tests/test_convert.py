@@ -158,7 +158,7 @@ def test_safetensors_are_taken_too_but_not_overwritten(tmp_path: Path, monkeypat
     foreign = foreign_generator()
     monkeypatch.chdir(tmp_path)
     save_tensors(Path("g.safetensors"), named(foreign.state_dict(), "main."))
-    with pytest.raises(DcganError, match="would replace g.safetensors"):
+    with pytest.raises(DcganError, match=r"would replace g\.safetensors"):
         import_model(ImportConfig(file="g.safetensors"))
     assert_same_images(import_model(ImportConfig(file="g.safetensors", out="model.safetensors")), foreign)
 
