@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("model", help="a run, a checkpoint or a model file")
     parser.add_argument("--evaluation", type=Path, help="an evaluation.json of this model")
     arguments = parser.parse_args()
-    generator, discriminator = (kind.from_pretrained(arguments.model) for kind in (Generator, Discriminator))
+    generator = Generator.from_pretrained(arguments.model)
+    discriminator = Discriminator.from_pretrained(arguments.model)
     about = generator.about
     if arguments.evaluation is not None:
         about = {**about, "metrics": read_json(arguments.evaluation)["figures"]}

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from dcgan.cli import main
 from dcgan.data.toy import draw_faces
+from dcgan.export.runtime import FILES
 from dcgan.images import save_image
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -32,6 +35,24 @@ def commands() -> list[list[str]]:
     return [line[1:] for line in words if line and line[0].endswith("dcgan")]
 
 
+def web_runtime(folder: Path) -> Path:
+    """What stands for onnxruntime-web, which is fetched from elsewhere."""
+    for name in ("package.json", *(f"dist/{file}" for file in FILES)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    return folder
+
+
+def example_generator() -> nn.Sequential:
+    """A generator as the PyTorch example writes it, for 32x32."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(6, 16, 4, 1, 0, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.ConvTranspose2d(8, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 4, 2, 1, bias=False), nn.Tanh(),
+    )  # fmt: skip
+
+
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DCGAN_CACHE", str(tmp_path / "cache"))
@@ -40,6 +61,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with zipfile.ZipFile("img_align_celeba.zip", "w") as archive:
         for path in sorted((tmp_path / "photos").iterdir()):
             archive.write(path, f"img_align_celeba/{path.name}")
+    torch.save(example_generator().state_dict(), "netG_epoch_24.pth")
 
     ran = []
     for arguments in commands():
@@ -47,12 +69,14 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         if "--epochs" in arguments:
             at = arguments.index("--epochs")
             arguments = arguments[:at] + arguments[at + 2 :]
+        if "web" in arguments:
+            extra = ["--runtime", str(web_runtime(tmp_path / "package"))]
         if "--resume" in arguments:
             extra = ["--kimg", "0.096"]
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
     judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
-    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal"}
+    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal", "export", "import"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}

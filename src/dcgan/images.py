@@ -24,10 +24,15 @@ def to_signed(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
+def to_levels(images: torch.Tensor) -> torch.Tensor:
+    """Floats N x C x H x W in [-1, 1] to uint8 N x H x W x C, rounded to the nearest level and clipped."""
+    levels = images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1)
+
+
 def to_pixels(images: torch.Tensor) -> Pixels:
-    """Floats N x C x H x W in [-1, 1] to a uint8 array N x H x W x C, rounded to the nearest level and clipped."""
-    levels = images.detach().float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    """`to_levels` as a contiguous array."""
+    return to_levels(images.detach()).contiguous().cpu().numpy()
 
 
 def make_grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:

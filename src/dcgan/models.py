@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,7 @@ from dcgan.config import ModelConfig, from_json, label_groups
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
+from dcgan.hub import download, is_repository, upload, write_card
 from dcgan.images import Pixels, to_pixels
 
 MODEL_FILE = "model.safetensors"
@@ -32,9 +34,10 @@ PRETRAINED = "pretrained"
 FORMAT = 1
 # Kernels may round differently for another batch size; padding to one size keeps an image a function of its seed.
 SAMPLE_BATCH = 32
+CARD_SAMPLES = 36
 
 
-def _channels(width: int, stages: int) -> list[int]:
+def channels_of(width: int, stages: int) -> list[int]:
     """Channels of the hidden layers from 4x4 upwards: for 64x64, [8, 4, 2, 1] times the width."""
     return [width * min(8, 2 ** (stages - 1 - stage)) for stage in range(stages)]
 
@@ -67,13 +70,15 @@ class _Network(nn.Module):
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load from a model file, or a folder that holds one (a run, a checkpoint); in evaluation mode, on the CPU.
 
-        Raises `DcganError` if there is none, or it is damaged or of another kind.
+        What is no path here may be a Hugging Face repository, `user/name`. Raises `DcganError` if there is none, or
+        it is damaged or of another kind.
         """
         config, tensors, about = read_model(path)
         prefix = f"{cls.role}."
         state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         if not state:
-            raise DcganError(f"{model_file(path)} holds no {cls.role}")
+            remedy = " (import it with --discriminator)" if "imported" in about else ""
+            raise DcganError(f"{model_file(path)} holds no {cls.role}, which is needed here{remedy}")
         with torch.device("meta"):
             network = cls(config)
         try:
@@ -86,10 +91,18 @@ class _Network(nn.Module):
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write `model.safetensors` with this network alone into `folder`; returns the file's path."""
-        path = Path(folder) / MODEL_FILE
-        save_model(path, self.config, {self.role: self.state_dict()}, self.about)
-        return path
+        """Write this network alone into `folder`, with a model card, as `save_folder` does."""
+        samples = self.sample(range(CARD_SAMPLES)) if isinstance(self, Generator) else None
+        return save_folder(Path(folder), self.config, {self.role: self.state_dict()}, self.about, samples)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face repository `user/name`; returns its address.
+
+        `private` makes a new repository a private one. Raises `DcganError` for what Hugging Face refuses.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload(Path(folder), repository, private=private, token=token)
 
 
 class Generator(_Network):
@@ -107,7 +120,7 @@ class Generator(_Network):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.generator_width, config.stages)
+        widths = channels_of(config.generator_width, config.stages)
         self.code = LabelCode(config.labels) if config.labels else None
         self.embedding = nn.Linear(len(config.labels), config.latent_size, bias=False) if config.labels else None
         size = config.latent_size * (2 if config.labels else 1)
@@ -244,7 +257,7 @@ class Discriminator(_Network):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.discriminator_width, config.stages)[::-1]
+        widths = channels_of(config.discriminator_width, config.stages)[::-1]
         normalized = config.discriminator_norm == "batch"
         self.first = nn.Sequential(
             Convolution(config.channels, widths[0], bias=not normalized), nn.LeakyReLU(0.2, inplace=True)
@@ -270,7 +283,10 @@ class Discriminator(_Network):
         return activations
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        features = self.hidden(self.first(images))
+        return self.judge(self.hidden(self.first(images)), labels)
+
+    def judge(self, features: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits of the last of `features`, N x C x 4 x 4, and of the labels' codes."""
         logits: torch.Tensor = self.last(features)
         if labels is not None and self.projection is not None:
             logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
@@ -278,11 +294,13 @@ class Discriminator(_Network):
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that `path` means: itself, `model.safetensors` in the folder of a run or checkpoint, or the
+    """The model file that `path` means: itself, `model.safetensors` in a folder or a Hugging Face repository, or the
     package's own for the word `pretrained`.
     """
     if str(path) == PRETRAINED:
         return Path(__file__).with_name("pretrained") / MODEL_FILE
+    if is_repository(path):
+        return download(str(path), MODEL_FILE)
     path = Path(path)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
@@ -299,8 +317,8 @@ def save_model(
     states: Mapping[str, Mapping[str, torch.Tensor]],
     about: Mapping[str, Any],
     half: bool = False,
-) -> None:
-    """Write a self-describing model file.
+) -> dict[str, Any]:
+    """Write a self-describing model file; returns what it says of itself.
 
     `states` maps `generator` (moving average of weights) and `discriminator` to their state dicts; `about` is any
     JSON-able description (data set, training progress, figures, terms of use). `half` rounds to float16, for half
@@ -313,6 +331,23 @@ def save_model(
     description = {"format": FORMAT, "model": dataclasses.asdict(config), "about": about}
     # One key: safetensors writes several in random order, and the same run should give the same bytes.
     save_tensors(path, tensors, {"dcgan": json.dumps(description)})
+    return description
+
+
+def save_folder(
+    folder: Path,
+    config: ModelConfig,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    about: Mapping[str, Any],
+    samples: Pixels | None,
+) -> Path:
+    """Write `model.safetensors`, `config.json` and a model card into `folder`; returns the model file's path.
+
+    `states` and `about` are as in `save_model`; `samples`, uint8 N x H x W x C, are shown on the card.
+    """
+    path = folder / MODEL_FILE
+    write_card(folder, save_model(path, config, states, about), list(states), samples)
+    return path
 
 
 def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], dict[str, Any]]:

@@ -26,6 +26,8 @@ COMMANDS = {
     "edit": "Change attributes of faces by moving them along directions.",
     "principal": "Find the directions in which images change most, without labels.",
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
+    "export": "Write a model as ONNX, as a web page that draws faces, or for the Hugging Face Hub.",
+    "import": "Make a model from the state dict of a PyTorch DCGAN.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 

@@ -20,6 +20,7 @@ from dcgan.config.explore import (
     parse_amounts,
     parse_list,
 )
+from dcgan.config.export import ExportConfig, ImportConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.train import (
     DEFAULT_PRESET,
@@ -43,7 +44,9 @@ __all__ = [
     "EditConfig",
     "EvaluateConfig",
     "ExploreConfig",
+    "ExportConfig",
     "GenerateConfig",
+    "ImportConfig",
     "InfoConfig",
     "InterpolateConfig",
     "Label",
