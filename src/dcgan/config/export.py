@@ -18,7 +18,7 @@ class ExportConfig:
     """Write a model in a form that other programs, a browser or the Hugging Face Hub can use."""
 
     model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     out: Positional[str | None] = None
     """File (onnx) or folder (web, huggingface) to write; default: generator.onnx, discriminator.onnx, web/ or hub/."""
     format: Literal["onnx", "web", "huggingface"] = "onnx"
