@@ -5,7 +5,7 @@ decided in this order, later wins: the defaults here, the preset, the `--config`
 """
 
 from dcgan.config.base import Device, from_json
-from dcgan.config.data import PrepareConfig, check_crop
+from dcgan.config.data import MergeConfig, PrepareConfig, check_crop, parse_part
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.explore import (
     ArithmeticConfig,
@@ -37,6 +37,7 @@ __all__ = [
     "InfoConfig",
     "InterpolateConfig",
     "Latent",
+    "MergeConfig",
     "ModelConfig",
     "PickConfig",
     "PrepareConfig",
@@ -48,5 +49,6 @@ __all__ = [
     "from_json",
     "parse_amounts",
     "parse_list",
+    "parse_part",
     "parse_seeds",
 ]

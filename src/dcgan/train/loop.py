@@ -18,7 +18,7 @@ from dcgan import __version__
 from dcgan.config import TrainConfig
 from dcgan.data import PackedImages
 from dcgan.device import choose_precision
-from dcgan.draws import draw_latents, epoch_order, generator_for
+from dcgan.draws import LargeOrder, draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator
 from dcgan.images import to_signed
@@ -44,7 +44,7 @@ class Trainer:
         self.evaluator: QuickEvaluator | None = None
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
         self.logits: dict[str, torch.Tensor] = {}
-        self.orders: dict[int, torch.Tensor] = {}
+        self.orders: dict[int, torch.Tensor | LargeOrder] = {}
         self.stop_signal: signal.Signals | None = None
 
     @property
@@ -165,7 +165,7 @@ class Trainer:
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
         return to_signed(pixels)
 
-    def order(self, epoch: int) -> torch.Tensor:
+    def order(self, epoch: int) -> torch.Tensor | LargeOrder:
         """The order of the training images in an epoch; only the one in use and the next are kept."""
         if epoch not in self.orders:
             self.orders = {e: order for e, order in self.orders.items() if e == epoch - 1}
