@@ -5,7 +5,8 @@
 For each count it writes a tar of small JPEGs (2,000 drawn faces over and over, each file with bytes of its own), packs
 it, trains a few steps on it and reads batches from it at random. Each part runs in a process of its own, whose
 anonymous memory is watched: pages of mapped files are the system's to drop. Two million images take 10 GB of disk,
-which are freed at the end. The smallest set is also packed in three parts that are joined, and packed again by reusing half.
+which are freed at the end. The smallest set is also packed in three parts that are joined, and packed again by
+reusing half.
 """
 
 from __future__ import annotations

@@ -114,8 +114,10 @@ class PackedImages:
         manifest = read_json(path / MANIFEST)
         try:
             known, intact = manifest["format"] == FORMAT, manifest["digest"] == manifest_digest(manifest)
+            # Sets of early versions have no checksum.
+            intact = intact and manifest.get("checksum", manifest_checksum(manifest)) == manifest_checksum(manifest)
             packed = cls(path, manifest)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DcganError(f"{path / MANIFEST} is damaged ({error!r}): prepare the data again") from error
         if not known:
             raise DcganError(f"{path} is in format {manifest['format']}, not {FORMAT}: prepare the data again")
@@ -157,8 +159,12 @@ class PackedImages:
 
     @functools.cached_property
     def held_out_indices(self) -> Indices:
-        """Sorted indices of the images that training never sees."""
-        return np.array(self._optional_map("held_out.npy"))
+        """Sorted indices of the images that training never sees. A `DcganError` if they are damaged."""
+        indices = np.array(self._optional_map("held_out.npy"))
+        stated = next(file.sha256 for file in self.files if file.name == "held_out.npy")
+        if hashlib.sha256(indices.data).hexdigest() != stated:  # it is short, and what it tells must not be wrong
+            raise DcganError(f"{self.path / 'held_out.npy'} is damaged (its checksum differs): prepare the data again")
+        return indices
 
     @functools.cached_property
     def training_indices(self) -> AllBut:
@@ -260,6 +266,12 @@ def _refuse_unfinished(path: Path) -> None:
         raise DcganError(f"{path} does not exist")
     if not (path / MANIFEST).is_file():
         raise DcganError(f"{path} is no packed data set (it has no {MANIFEST}): make one with `dcgan prepare`")
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over all of a manifest, to tell whether it is as it was written."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:

@@ -72,7 +72,8 @@ class FolderTree:
         self.names.sort()
 
     def _take(self, path: Path, name: str) -> None:
-        if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self._root)):
+        # realpath: Path.resolve raises on a link to itself.
+        if path.is_symlink() and (path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(self._root)):
             self.skipped.append((name, "link to a folder" if path.is_dir() else "link out of the folder"))
         elif path.is_file():
             self.names.append(name)
@@ -99,7 +100,7 @@ class ZipTree:
             self._archive = zipfile.ZipFile(path)
         for member in self._archive.infolist():
             name = _plain_name(member.filename)
-            if member.is_dir() or not _is_wanted(name):
+            if not name or member.filename.endswith("/") or not _is_wanted(name):  # is_dir() fails on an empty name
                 continue
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
                 self.skipped.append((name, "not a regular file"))
@@ -160,7 +161,7 @@ class TarTree:
 
     def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: bool) -> None:
         name = _plain_name(member.name)
-        if member.isdir() or not _is_wanted(name):
+        if not name or member.isdir() or not _is_wanted(name):
             return
         if not member.isreg() or member.issparse():
             self.skipped.append((name, "not a regular file"))

@@ -30,6 +30,7 @@ from dcgan.data.packed import (
     Indices,
     Label,
     PackedFile,
+    manifest_checksum,
     manifest_digest,
 )
 from dcgan.errors import DcganError
@@ -245,7 +246,8 @@ class PackedWriter:
             manifest["entries"] = self.entries.close()
         else:
             self.entries.path.unlink()
-        write_json(self._partial / MANIFEST, manifest | {"digest": manifest_digest(manifest)})
+        manifest["digest"] = manifest_digest(manifest)
+        write_json(self._partial / MANIFEST, manifest | {"checksum": manifest_checksum(manifest)})
         with contextlib.suppress(FileNotFoundError):
             self.path.rmdir()  # an empty folder may stand in the way
         self._partial.rename(self.path)
