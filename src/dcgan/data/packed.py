@@ -232,7 +232,7 @@ class PackedImages:
                 shape, _, found = np.lib.format.read_array_header_1_0(stream)
                 offset = stream.tell()
             length = path.stat().st_size
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged header, numpy makes whatever it likes
             raise DcganError(f"{path} is missing or damaged ({error}): prepare the data again") from error
         wanted = offset + file.count * int(np.prod(row)) * dtype.itemsize
         if length != wanted or shape != (file.count, *row) or found != dtype:
