@@ -19,17 +19,29 @@ MOST_FRAMES = 120
 SUFFIXES = (".gif", ".webp", ".mp4")
 
 
-def animate(path: Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
+def animate(path: Path, frames: Sequence[Path], milliseconds: int = 150) -> list[Path]:
     """Write the picture files `frames` as an endless animation, of the kind that `path` ends in.
 
-    More than 120 frames are thinned evenly; the last one stays for two seconds.
+    More than 120 frames are thinned evenly; the last one stays for two seconds. Returns those that cannot be read, or
+    are of another size than the first: they are left out.
     """
     step = max(1, -(-len(frames) // MOST_FRAMES))
-    chosen = []
+    chosen: list[Pixels] = []
+    damaged = []
     for frame in [*frames[:-1:step], frames[-1]]:
-        with Image.open(frame) as image:
-            chosen.append(np.asarray(image.convert("RGB")))
-    write_animation(path, chosen, fps=1000 / milliseconds, hold=2.0)
+        try:
+            with Image.open(frame) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except Exception:  # on damaged data, decoders raise whatever they like
+            damaged.append(frame)
+            continue
+        if chosen and pixels.shape != chosen[0].shape:
+            damaged.append(frame)
+        else:
+            chosen.append(pixels)
+    if chosen:
+        write_animation(path, chosen, fps=1000 / milliseconds, hold=2.0)
+    return damaged
 
 
 def write_animation(path: Path, frames: Sequence[Pixels] | Pixels, fps: float = 30.0, hold: float = 0.0) -> None:

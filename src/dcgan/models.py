@@ -362,8 +362,10 @@ def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], 
         description = json.loads(metadata.get("dcgan", "{}"))
     except ValueError as error:
         raise DcganError(f"{file} is damaged: what it says of itself is not valid JSON") from error
-    if description.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DcganError(f"{file} is not a model that this version of dcgan can read")
+    if not isinstance(description.get("about"), dict) or "model" not in description:
+        raise DcganError(f"{file} is damaged: it does not say what model it holds")
     return from_json(ModelConfig, description["model"], str(file)), _in_float32(tensors), description["about"]
 
 

@@ -14,6 +14,7 @@ Settings = TypeVar("Settings")
 
 COMMANDS = {
     "prepare": "Pack images once into a form that training reads fast.",
+    "merge": "Join the parts of a data set that were prepared apart.",
     "train": "Train a DCGAN on a data set, from scratch or from where a run stopped.",
     "generate": "Generate images from a model.",
     "interpolate": "Walk smoothly from face to face, as an animation or a film strip.",

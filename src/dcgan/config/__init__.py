@@ -5,7 +5,7 @@ decided in this order, later wins: the defaults here, the preset, the `--config`
 """
 
 from dcgan.config.base import Device, Label, from_json, label_groups
-from dcgan.config.data import PrepareConfig, check_crop
+from dcgan.config.data import MergeConfig, PrepareConfig, check_crop, parse_part
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.explore import (
     ArithmeticConfig,
@@ -51,6 +51,7 @@ __all__ = [
     "InterpolateConfig",
     "Label",
     "Latent",
+    "MergeConfig",
     "ModelConfig",
     "PickConfig",
     "PrepareConfig",
@@ -63,5 +64,6 @@ __all__ = [
     "label_groups",
     "parse_amounts",
     "parse_list",
+    "parse_part",
     "parse_seeds",
 ]

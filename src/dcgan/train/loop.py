@@ -20,7 +20,7 @@ from dcgan.config import TrainConfig
 from dcgan.data import PackedImages, training_labels
 from dcgan.device import choose_precision
 from dcgan.diffaug import augment
-from dcgan.draws import draw_latents, epoch_order, generator_for
+from dcgan.draws import LargeOrder, draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator
 from dcgan.images import to_signed
@@ -56,7 +56,7 @@ class Trainer:
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
         self.watch = CollapseWatch()
         self.logits: dict[str, torch.Tensor] = {}
-        self.orders: dict[int, torch.Tensor] = {}
+        self.orders: dict[int, torch.Tensor | LargeOrder] = {}
         self.stop_signal: signal.Signals | None = None
 
     @property
@@ -218,7 +218,7 @@ class Trainer:
 
     def learn_labels(self) -> torch.Tensor:
         """Let both generators keep what the training images' labels are like; returns the codes of all, M x L."""
-        indices = self.data.training_indices
+        indices = self.data.training_indices[:]
         values = torch.from_numpy(training_labels(self.data, self.config.labels, indices))
         own, averaged = self.state.generator.code, self.state.average.code
         assert own is not None
@@ -263,7 +263,7 @@ class Trainer:
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
         return to_signed(pixels)
 
-    def order(self, epoch: int) -> torch.Tensor:
+    def order(self, epoch: int) -> torch.Tensor | LargeOrder:
         """The order of the training images in an epoch; only the one in use and the next are kept."""
         if epoch not in self.orders:
             self.orders = {e: order for e, order in self.orders.items() if e == epoch - 1}
