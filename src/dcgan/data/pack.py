@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from dcgan.config import PrepareConfig
 from dcgan.data import celeba
-from dcgan.data.decode import decode
+from dcgan.data.arrays import ArraySet, is_array_set, read_array_set
+from dcgan.data.decode import decode, fit
 from dcgan.data.packed import Floats, Images, Label, PackedImages
 from dcgan.data.sources import Entry, Source
 from dcgan.data.trees import UnusableError, read_payload
@@ -51,6 +52,8 @@ def prepare(config: PrepareConfig) -> PackedImages:
     refuse_existing(out)
     if config.source == "toy":
         _pack_toy(config, out)
+    elif is_array_set(config.source):
+        _pack_arrays(config, out, read_array_set(config.source).part(config.split))
     else:
         with Source(Path(config.source).expanduser(), config.split) as source:
             _pack_source(config, out, source)
@@ -92,6 +95,23 @@ def _pack_source(config: PrepareConfig, out: Path, source: Source) -> None:
         if not writer.count:
             raise DcganError(f"{config.source} holds no usable image{_counted(writer.skipped)}")
         writer.source = {"name": source.name, "digest": digest.hexdigest()}
+
+
+def _pack_arrays(config: PrepareConfig, out: Path, arrays: ArraySet) -> None:
+    official = arrays.test is not None and config.held_out == PrepareConfig.held_out
+    rows = np.eye(len(arrays.classes), dtype=np.float32)
+    with _writer(config, out, arrays.name, [Label(name, "class") for name in arrays.classes], ()) as writer:
+        for start in tqdm(range(0, len(arrays.images), CHUNK), unit="chunk", desc="preparing", disable=None):
+            chunk = slice(start, start + CHUNK)
+            images = [Image.fromarray(image.squeeze()) for image in arrays.images[chunk]]
+            try:
+                pixels = np.stack([fit(image, config.size, config.channels, config.crop).pixels for image in images])
+            except UnusableError as error:
+                raise DcganError(f"the images of {arrays.name} are {error}") from error
+            test = arrays.test[chunk] if arrays.test is not None and official else None
+            writer.append(pixels, rows[arrays.targets[chunk]], None, test)
+        writer.terms = config.terms or arrays.terms
+        writer.source = {"name": arrays.name, "digest": arrays.digest}
 
 
 def _pack_toy(config: PrepareConfig, out: Path) -> None:
