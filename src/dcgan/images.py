@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image, PngImagePlugin
 
 from dcgan.checkpoint import write_bytes
 from dcgan.errors import DcganError
 
 Pixels = npt.NDArray[np.uint8]
+_GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow's conversion
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _FILE_TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -22,6 +24,23 @@ _FILE_TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 def to_signed(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 N x H x W x C to float32 N x C x H x W in [-1, 1]; the result is channels_last, without a copy."""
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def to_input(pixels: torch.Tensor, size: int, channels: int) -> torch.Tensor:
+    """uint8 N x H x W x C, grey or RGB and of any size, as a network's input N x channels x size x size in [-1, 1].
+
+    Colours become grey as the eye weighs them, grey becomes three equal channels; sizes change bilinearly, with
+    antialiasing. Raises `DcganError` for other numbers of channels.
+    """
+    images, found = to_signed(pixels), pixels.shape[-1]
+    if found != channels:
+        if {found, channels} != {1, 3}:
+            raise DcganError(f"a network that reads grey or RGB images cannot read ones of {found} channels")
+        weights = torch.tensor(_GREY, device=images.device).view(3, 1, 1)
+        images = images.expand(-1, 3, -1, -1) if found == 1 else (images * weights).sum(1, keepdim=True)
+    if images.shape[2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return images
 
 
 def to_pixels(images: torch.Tensor) -> Pixels:
