@@ -13,13 +13,15 @@ SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"generate", "info", "explore", "compare"},
+    {"represent"},
+    {"generate", "info", "compare"},
+    {"explore"},
     {"classify"},
     {"train"},
     {"evaluate"},
     {"models", "losses", "data"},
-    {"animation"},
-    {"images", "draws", "device", "convolution"},
+    {"animation", "conditions"},
+    {"images", "draws", "device", "convolution", "confidence"},
     {"checkpoint", "config"},
     {"errors"},
 ]

@@ -5,6 +5,7 @@ The public names, each imported when first used so that `import dcgan` costs not
 `Generator`, `Discriminator`: the networks; `from_pretrained(path)`, `save_pretrained(folder)`, and
 `generator.sample(seeds)`. `ModelConfig`, `TrainConfig`, `PrepareConfig`: settings. `prepare(config)`: the command
 of that name, which returns `PackedImages`, a packed data set; `dcgan.train.train(config)` trains on one.
+`features(model, images)`: what the discriminator sees in images, as vectors.
 `DcganError`: what each of them raises for a mistake the caller can mend.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from dcgan.data import PackedImages, prepare
     from dcgan.errors import DcganError
     from dcgan.models import Discriminator, Generator
+    from dcgan.represent.activations import features
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,7 @@ _HOMES = {
     "PackedImages": "dcgan.data",
     "PrepareConfig": "dcgan.config",
     "TrainConfig": "dcgan.config",
+    "features": "dcgan.represent.activations",
     "prepare": "dcgan.data",
 }
 
@@ -41,6 +44,7 @@ __all__ = [
     "PrepareConfig",
     "TrainConfig",
     "__version__",
+    "features",
     "prepare",
 ]
 

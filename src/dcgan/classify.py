@@ -20,14 +20,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
-from dcgan.data import Label
+from dcgan.config import Label, label_groups
 from dcgan.draws import epoch_order, generator_for
 from dcgan.errors import DcganError
-from dcgan.images import Pixels, to_signed
+from dcgan.images import Pixels, to_input, to_signed
 
 FORMAT = 1
 _BATCH = 256  # images read at a time, which matters for memory only
-_GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow's conversion
 
 
 class LabelledImages(Protocol):
@@ -77,12 +76,8 @@ class Classifier(nn.Module):
 
     @property
     def groups(self) -> list[list[int]]:
-        """Columns that belong together: those of one class (named alike up to "="), every other alone."""
-        groups: dict[object, list[int]] = {}
-        for column, label in enumerate(self.labels):
-            group = label.name.partition("=")[0] if "=" in label.name else ""
-            groups.setdefault(group if label.kind == "class" else column, []).append(column)
-        return list(groups.values())
+        """Columns that belong together: those of one class, every other alone."""
+        return label_groups(self.labels)
 
     def forward(self, images: Tensor) -> Tensor:
         scores: Tensor = self.last(self.features(images))
@@ -96,7 +91,10 @@ class Classifier(nn.Module):
         labels. Unlike `read`'s probabilities, these do not saturate.
         """
         self.eval()
-        raw = [self(self._prepare(part)).float().cpu() for part in torch.from_numpy(images).split(_BATCH)]
+        raw = [
+            self(to_input(part.to(self.mean.device), self.size, self.channels)).float().cpu()
+            for part in torch.from_numpy(images).split(_BATCH)
+        ]
         scores = torch.cat([torch.empty(0, len(self.labels)), *raw])
         for columns in self.groups:
             if len(columns) > 1:
@@ -109,20 +107,6 @@ class Classifier(nn.Module):
         scores = self.scores(images)
         numbers = torch.tensor([label.kind == "number" for label in self.labels])
         return torch.where(numbers, scores * self.deviation.cpu() + self.mean.cpu(), scores.sigmoid()).numpy()
-
-    def _prepare(self, pixels: Tensor) -> Tensor:
-        """uint8 N x H x W x C of any size, grey or RGB, as this network's input N x C x S x S in [-1, 1]."""
-        channels = pixels.shape[-1]
-        if channels not in (1, 3):
-            raise DcganError(f"a classifier reads grey or RGB images, not ones of {channels} channels")
-        images = to_signed(pixels.to(self.mean.device))
-        if (channels, self.channels) == (3, 1):
-            images = (images * torch.tensor(_GREY, device=images.device).view(3, 1, 1)).sum(1, keepdim=True)
-        elif (channels, self.channels) == (1, 3):
-            images = images.expand(-1, 3, -1, -1)
-        if images.shape[2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return images
 
     @property
     def digest(self) -> str:
@@ -224,7 +208,7 @@ def measure(classifier: Classifier, data: LabelledImages, indices: npt.NDArray[n
             continue
         if len(group) > 1:
             right = float((true.argmax(1) == read.argmax(1)).mean())
-            figures[label.name.partition("=")[0] if "=" in label.name else "class"] = right
+            figures[label.group] = right
         elif label.kind == "number":
             figures[label.name] = float(1 - ((true - read) ** 2).mean() / max(true.var(), 1e-12))
         else:

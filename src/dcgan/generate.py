@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from dcgan.checkpoint import write_with
+from dcgan.conditions import Condition, condition_rows, parse_condition
 from dcgan.config import GenerateConfig, parse_seeds
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
+from dcgan.explore.sheets import sheet
 from dcgan.images import Pixels, make_grid, save_image
 from dcgan.models import Generator
 from dcgan.train.state import read_raw_generator
 
 CHUNK = 512  # images in memory at a time while writing files
 LARGEST_GRID = 10_000
+BY_CLASS = 8  # columns of a grid by class, where no seeds are given
 
 
 def generate(config: GenerateConfig) -> list[Path]:
@@ -27,6 +32,8 @@ def generate(config: GenerateConfig) -> list[Path]:
     """
     seeds = parse_seeds(config.seeds) if config.seeds is not None else list(range(config.count))
     grid = Path(config.grid) if config.grid else None
+    if config.by_class and config.condition:
+        raise DcganError("give --condition or --by-class, not both")
     if config.out is None and grid is None:
         grid = Path("faces.png")
     if grid is not None and len(seeds) > LARGEST_GRID:
@@ -34,38 +41,56 @@ def generate(config: GenerateConfig) -> list[Path]:
     load = read_raw_generator if config.raw_weights else Generator.from_pretrained
     generator = load(Path(config.model)).to(choose_device(config.device))
 
+    condition = parse_condition(config.condition, generator.config.labels) if config.condition else None
+    if config.by_class:
+        return [write_by_class(generator, seeds if config.seeds else seeds[:BY_CLASS], config, grid)]
+
     written = []
     if config.out is not None and config.format == "npy":
-        written.append(write_array(generator, seeds, Path(config.out), config.truncation))
+        written.append(write_array(generator, seeds, Path(config.out), config.truncation, condition))
     elif config.out is not None:
-        for chunk, pixels in sampled(generator, seeds, config.truncation):
-            for seed, image in zip(chunk, pixels, strict=True):
+        for chunk, latents, pixels in sampled(generator, seeds, config.truncation, condition):
+            for i, seed in enumerate(chunk):
                 path = Path(config.out) / f"seed{seed:05d}.{config.format}"
-                save_image(path, image, about=provenance(generator, seed, config.truncation))
+                save_image(path, pixels[i], about=provenance(generator, seed, latents[i], config.truncation))
         written.append(Path(config.out))
     if grid is not None:
-        save_image(grid, make_grid(generator.sample(seeds, config.truncation)))
+        save_image(grid, make_grid(generator.sample(seeds, config.truncation, condition)))
         written.append(grid)
     return written
 
 
 def sampled(
-    generator: Generator, seeds: Sequence[int], truncation: float | None
-) -> Iterator[tuple[Sequence[int], Pixels]]:
-    """Seeds and their images, uint8 n x H x W x C, a chunk at a time."""
+    generator: Generator, seeds: Sequence[int], truncation: float | None, condition: Condition | None = None
+) -> Iterator[tuple[Sequence[int], Tensor, Pixels]]:
+    """Seeds, their latents and images, uint8 n x H x W x C, a chunk at a time."""
     for start in range(0, len(seeds), CHUNK):
         chunk = seeds[start : start + CHUNK]
-        yield chunk, generator.sample(chunk, truncation)
+        latents = generator.latents(chunk, truncation, condition)
+        yield chunk, latents, generator.render(latents)
 
 
-def write_array(generator: Generator, seeds: Sequence[int], folder: Path, truncation: float | None) -> Path:
+def write_by_class(generator: Generator, seeds: Sequence[int], config: GenerateConfig, grid: Path | None) -> Path:
+    """Write a grid with a row for each class, no and yes of each attribute: the same seeds in each, a column each."""
+    if generator.code is None or grid is None:
+        raise DcganError("--by-class makes a --grid of a model that was trained with --condition")
+    latents = generator.latents(seeds, config.truncation)
+    conditions = condition_rows(generator.code)
+    rows = [list(generator.render(generator.with_condition(latents, condition))) for _, condition in conditions]
+    save_image(grid, sheet(rows, [title for title, _ in conditions], [f"seed {seed}" for seed in seeds]))
+    return grid
+
+
+def write_array(
+    generator: Generator, seeds: Sequence[int], folder: Path, truncation: float | None, condition: Condition | None
+) -> Path:
     """Write `images.npy`, uint8 N x H x W x C in the order of `seeds`, without holding it in memory."""
     shape = (len(seeds), generator.config.size, generator.config.size, generator.config.channels)
 
     def fill(path: Path) -> None:
         array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         at = 0
-        for chunk, pixels in sampled(generator, seeds, truncation):
+        for chunk, _, pixels in sampled(generator, seeds, truncation, condition):
             array[at : at + len(chunk)] = pixels
             at += len(chunk)
         array.flush()
@@ -74,7 +99,13 @@ def write_array(generator: Generator, seeds: Sequence[int], folder: Path, trunca
     return folder / "images.npy"
 
 
-def provenance(generator: Generator, seed: int, truncation: float | None) -> str:
+def provenance(generator: Generator, seed: int, latent: Tensor, truncation: float | None) -> str:
     """What a generated file says of itself."""
     about = {"synthetic": "generated by dcgan", "model": generator.about.get("digest"), "seed": seed}
-    return json.dumps(about if truncation is None else {**about, "truncation": truncation})
+    if truncation is not None:
+        about["truncation"] = truncation
+    if generator.code is not None:
+        values = generator.labels_of(latent[None])[0].tolist()
+        named = zip(generator.config.labels, values, strict=True)
+        about["labels"] = {label.name: round(value, 4) for label, value in named if not math.isnan(value)}
+    return json.dumps(about)

@@ -35,7 +35,7 @@ def to_input(pixels: torch.Tensor, size: int, channels: int) -> torch.Tensor:
     images, found = to_signed(pixels), pixels.shape[-1]
     if found != channels:
         if {found, channels} != {1, 3}:
-            raise DcganError(f"a network that reads grey or RGB images cannot read ones of {found} channels")
+            raise DcganError(f"a network for grey or RGB images reads these alone, not ones of {found} channels")
         weights = torch.tensor(_GREY, device=images.device).view(3, 1, 1)
         images = images.expand(-1, 3, -1, -1) if found == 1 else (images * weights).sum(1, keepdim=True)
     if images.shape[2:] != (size, size):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgan.checkpoint import read_json, tensors_digest
-from dcgan.config import TrainConfig, from_json
+from dcgan.config import TrainConfig, from_json, stored_settings
 from dcgan.data import PackedImages
 from dcgan.errors import DcganError
 from dcgan.models import read_model
@@ -39,7 +39,7 @@ def describe(path: Path, verify: bool = False) -> dict[str, Any]:
 def describe_model(path: Path, verify: bool) -> dict[str, Any]:
     """A model file: its networks, and what it says of its training."""
     config, tensors, about = read_model(path)
-    settings = dataclasses.asdict(config)
+    settings = stored_settings(config)
     if verify and tensors_digest(tensors, settings) != about["digest"]:
         raise DcganError(f"{path} is damaged: its tensors do not have the digest it names")
     parameters = {

@@ -6,9 +6,9 @@ the resolution, up to eight times the network's width.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
-from dcgan.config import ModelConfig, from_json
+from dcgan.conditions import Condition, LabelCode, condition_rows
+from dcgan.config import ModelConfig, from_json, label_groups, stored_settings
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
-from dcgan.draws import latents_from_seeds
+from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.images import Pixels, to_pixels
 
@@ -93,6 +94,10 @@ class Generator(_Network):
 
     A first layer to 4x4, then strided transposed convolutions, each doubling the resolution; BatchNorm and ReLU
     after each but the last, which ends in tanh without BatchNorm.
+
+    A conditional one (`config.labels`) takes [z, y], N x (Z + L), where y codes the labels (`code`); z alone leaves
+    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, so that labels
+    are as loud as z from the first step on.
     """
 
     role = "generator"
@@ -100,8 +105,11 @@ class Generator(_Network):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         widths = _channels(config.generator_width, config.stages)
+        self.code = LabelCode(config.labels) if config.labels else None
+        self.embedding = nn.Linear(len(config.labels), config.latent_size, bias=False) if config.labels else None
+        size = config.latent_size * (2 if config.labels else 1)
         self.first = nn.Sequential(
-            FromVector(config.latent_size, widths[0], bias=config.ends == "linear"),
+            FromVector(size, widths[0], bias=config.ends == "linear"),
             nn.BatchNorm2d(widths[0]),
             self._activation(),
         )
@@ -122,24 +130,90 @@ class Generator(_Network):
             return nn.LeakyReLU(0.2, inplace=True)
         return nn.ReLU(inplace=True)
 
+    def initialize(self, generator: torch.Generator) -> Self:
+        """Draw all weights as `_Network` says, but W so that each number of W y varies as one of z."""
+        super().initialize(generator)
+        if self.embedding is not None:
+            groups = len(label_groups(self.config.labels))  # about as many numbers of y are not 0, each near 1 in size
+            nn.init.normal_(self.embedding.weight, 0.0, groups**-0.5, generator=generator)
+        return self
+
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        if self.embedding is not None:
+            size, labels = self.config.latent_size, len(self.config.labels)
+            z, y = latents[:, :size], latents[:, size:]
+            if not y.shape[1]:
+                y = z.new_zeros(len(z), labels)
+            latents = torch.cat([z, self.embedding(y).to(z.dtype)], 1)
         images: torch.Tensor = self.last(self.hidden(self.first(latents)))
         return images
 
-    def latents(self, seeds: Sequence[int], truncation: float | None = None) -> torch.Tensor:
-        """The latents of `seeds`, float32 N x Z on the CPU: each row a function of its seed alone."""
-        return latents_from_seeds(seeds, self.config.latent_size, self.config.latent, truncation)
+    def latents(
+        self, seeds: Sequence[int], truncation: float | None = None, condition: Condition | None = None
+    ) -> torch.Tensor:
+        """The latents of `seeds`, float32 N x Z (conditional: N x (Z + L)) on the CPU: each a function of its seed.
 
-    def sample(self, seeds: Sequence[int], truncation: float | None = None) -> Pixels:
-        """Images of `seeds`, uint8 N x H x W x C: each a function of its seed alone, to the byte.
-
-        `truncation` T keeps every number of z within [-T, T].
+        `condition` sets labels, such as `{"smile": 1}`, or gives all of them, N x L with NaN for unknown. Labels that
+        it leaves out are drawn by the seed as they are among the training images. Raises `DcganError` for labels
+        that the model does not know, and values out of range.
         """
-        return self.render(self.latents(seeds, truncation))
+        z = latents_from_seeds(seeds, self.config.latent_size, self.config.latent, truncation)
+        if self.code is not None:
+            return torch.cat([z, self.code.draw(seeds, condition)], 1)
+        if condition is not None:
+            raise DcganError("the model was trained without labels, so it takes no condition")
+        return z
+
+    def random_latents(self, shape: Sequence[int], draws: torch.Generator) -> torch.Tensor:
+        """Latents of any shape (... x Z, conditional: ... x (Z + L)) on the CPU, labels as among the training images.
+
+        `shape` leaves out the last dimension.
+        """
+        z = draw_latents((*shape, self.config.latent_size), self.config.latent, draws)
+        if self.code is None:
+            return z
+        codes = self.code.draw_any(math.prod(shape), draws)
+        return torch.cat([z, codes.reshape(*shape, -1)], -1)
+
+    def grid_latents(self, count: int) -> torch.Tensor:
+        """The latents of seeds 0, 1, 2, ... for a grid of `count`; conditional: each row of it another condition.
+
+        Its rows show each class, no and yes of each attribute, and low and high of each number, as many as there is
+        room for; where there is more room, they come again with the next seeds. Within a column nothing else changes.
+        """
+        if self.code is None:
+            return self.latents(range(count))
+        conditions, columns = condition_rows(self.code), math.ceil(math.sqrt(count))
+        rows = []
+        for place in range(count):
+            row, column = divmod(place, columns)
+            latent = self.latents([row // len(conditions) * columns + column])
+            rows.append(self.with_condition(latent, conditions[row % len(conditions)][1]))
+        return torch.cat(rows)
+
+    def with_condition(self, latents: torch.Tensor, condition: Mapping[str, float]) -> torch.Tensor:
+        """Latents N x (Z + L) with the labels of `condition` set, and nothing else changed."""
+        assert self.code is not None, "only a conditional generator has labels"
+        size = self.config.latent_size
+        return torch.cat([latents[:, :size], self.code.replace(latents[:, size:], condition)], 1)
+
+    def labels_of(self, latents: torch.Tensor) -> torch.Tensor:
+        """The labels, N x L in their own units, that latents N x (Z + L) hold: what `config.labels` names."""
+        assert self.code is not None, "only a conditional generator has labels"
+        return self.code.decode(latents[:, self.config.latent_size :])
+
+    def sample(
+        self, seeds: Sequence[int], truncation: float | None = None, condition: Condition | None = None
+    ) -> Pixels:
+        """Images of `seeds`, uint8 N x H x W x C: each a function of its seed (and `condition`) alone, to the byte.
+
+        `truncation` T keeps every number of z within [-T, T]; `condition` is as in `latents`.
+        """
+        return self.render(self.latents(seeds, truncation, condition))
 
     @torch.inference_mode()
     def render(self, latents: torch.Tensor) -> Pixels:
-        """Images of latents N x Z, uint8 N x H x W x C, with the running BatchNorm statistics, in float32."""
+        """Images of latents as in `forward`, uint8 N x H x W x C, with running BatchNorm statistics, in float32."""
         training, device = self.training, next(self.parameters()).device
         self.eval()
         size = self.config.size
@@ -156,7 +230,8 @@ class Discriminator(_Network):
     """Images N x C x H x W in [-1, 1] to logits N; above 0 means real.
 
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) and
-    LeakyReLU 0.2, then one last layer to a number.
+    LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over places>
+    for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing.
     """
 
     role = "discriminator"
@@ -176,6 +251,7 @@ class Discriminator(_Network):
             )
         )
         self.last = ToNumber(widths[-1], bias=config.ends == "linear")
+        self.projection = nn.Linear(len(config.labels), widths[-1], bias=False) if config.labels else None
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after each hidden layer, from half the image's resolution down to 4x4."""
@@ -184,8 +260,11 @@ class Discriminator(_Network):
             activations.append(block(activations[-1]))
         return activations
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.last(self.hidden(self.first(images)))
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        features = self.hidden(self.first(images))
+        logits: torch.Tensor = self.last(features)
+        if labels is not None and self.projection is not None:
+            logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
         return logits
 
 
@@ -210,7 +289,7 @@ def save_model(
     JSON-able description (data set, training progress, figures, terms of use).
     """
     tensors = {f"{role}.{name}": tensor for role, state in states.items() for name, tensor in state.items()}
-    settings = dataclasses.asdict(config)
+    settings = stored_settings(config)
     digest = tensors_digest(tensors, settings)
     description = {"format": FORMAT, "model": settings, "about": {**about, "digest": digest}}
     # One key: safetensors writes several in random order, and the same run should give the same bytes.

@@ -4,7 +4,7 @@ One frozen dataclass a command: its fields are the command's flags and the keys 
 decided in this order, later wins: the defaults here, the preset, the `--config` file, the flags.
 """
 
-from dcgan.config.base import Device, from_json
+from dcgan.config.base import Device, Label, from_json, label_groups
 from dcgan.config.data import PrepareConfig, check_crop
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.explore import (
@@ -21,7 +21,8 @@ from dcgan.config.explore import (
     parse_list,
 )
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
-from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
+from dcgan.config.represent import NearestConfig, ProbeConfig
+from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig, stored_settings
 
 __all__ = [
     "PRESETS",
@@ -36,17 +37,22 @@ __all__ = [
     "GenerateConfig",
     "InfoConfig",
     "InterpolateConfig",
+    "Label",
     "Latent",
     "ModelConfig",
+    "NearestConfig",
     "PickConfig",
     "PrepareConfig",
     "PrincipalConfig",
+    "ProbeConfig",
     "ProjectConfig",
     "SmoothnessConfig",
     "TrainConfig",
     "check_crop",
     "from_json",
+    "label_groups",
     "parse_amounts",
     "parse_list",
     "parse_seeds",
+    "stored_settings",
 ]

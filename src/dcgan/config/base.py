@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import types
 import typing
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from tyro.conf import arg
 
@@ -13,6 +14,27 @@ from dcgan.errors import DcganError
 Count = Annotated[int, arg(aliases=["-n"])]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Settings = TypeVar("Settings")
+
+
+class Label(NamedTuple):
+    """One column of the labels."""
+
+    name: str
+    kind: str
+    """class: one column of a one-hot; binary: 0 or 1; number: any real number. NaN is unknown in all."""
+
+    @property
+    def group(self) -> str:
+        """For a class, what it is one of: its name up to "=", or "class"."""
+        return self.name.partition("=")[0] if "=" in self.name else "class"
+
+
+def label_groups(labels: Sequence[Label]) -> list[list[int]]:
+    """Columns that belong together: those of one class, every other alone."""
+    groups: dict[object, list[int]] = {}
+    for column, label in enumerate(labels):
+        groups.setdefault(label.group if label.kind == "class" else column, []).append(column)
+    return list(groups.values())
 
 
 def require(condition: bool, message: str) -> None:
@@ -48,6 +70,12 @@ def _fits(value: object, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if typing.get_origin(hint) is types.UnionType:
         return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint == tuple[Label, ...]:
+        return isinstance(value, (list, tuple)) and all(map(_is_label, value))
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return type(value) is hint
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(part, str) for part in value)

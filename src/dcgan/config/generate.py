@@ -30,6 +30,10 @@ class GenerateConfig:
     """File type of the single images; npy is one uint8 array N x H x W x C for all."""
     raw_weights: bool = False
     """Use the last step's weights, not their moving average; MODEL must be a checkpoint's folder."""
+    condition: str | None = None
+    """Labels the images should have, such as smile=1,hair=red (others: drawn by seed as among the training images)."""
+    by_class: bool = False
+    """A grid with a row for each class, no and yes of each attribute: the same seeds in each (conditional models)."""
     truncation: float | None = None
     """Keep every number of z within this distance of 0: fewer oddities, less variety (0.5 to 2 is useful)."""
     device: Device = "auto"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Fixed, Positional, Suppress
 
-from dcgan.config.base import Device, require, require_positive
+from dcgan.config.base import Device, Label, require, require_positive
 from dcgan.config.data import check_crop
 
 Latent = Literal["normal", "uniform"]
@@ -38,8 +38,11 @@ class ModelConfig:
     """The generator's first and the discriminator's last layer: 4x4 convolutions, or fully connected, with biases."""
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
     """After each hidden layer of the generator (leaky_relu has slope 0.2)."""
+    labels: Suppress[Fixed[tuple[Label, ...]]] = ()
+    """What the networks are told of each image: name and kind of each label. Empty: an unconditional model."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(Label(*label) for label in self.labels))  # JSON has lists
         require(self.size in SIZES, f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
         require(1 <= self.channels <= 4, f"channels must be 1 to 4, not {self.channels}")
         require_positive(self, "latent_size", "generator_width", "discriminator_width")
@@ -48,6 +51,19 @@ class ModelConfig:
     def stages(self) -> int:
         """Number of doublings between 4x4 and the image: 4 for 64x64."""
         return (self.size // 4).bit_length() - 1
+
+    @property
+    def input_size(self) -> int:
+        """Numbers that the generator makes an image from: z, and one for each label."""
+        return self.latent_size + len(self.labels)
+
+
+def stored_settings(config: ModelConfig) -> dict[str, Any]:
+    """What is stored of a model's settings; an unconditional model's are those of files before there were labels."""
+    settings = dataclasses.asdict(config)
+    if not config.labels:
+        del settings["labels"]
+    return settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +77,8 @@ class TrainConfig(ModelConfig):
 
     data: Positional[str] = ""
     """A packed data set, a folder, a .zip or .tar of images, or the word toy for built-in drawn faces."""
+    condition: str | None = None
+    """Labels of DATA to tell both networks: all, or names such as smile,glasses (a model told of none needs none)."""
     preset: str = "paper"
     """A named recipe: paper, sgd-discriminator, linear32 or ganhacks. Flags override what it sets."""
     config: str | None = None
@@ -139,7 +157,7 @@ class TrainConfig(ModelConfig):
     """File type of the animation of the samples over training."""
 
     def __post_init__(self) -> None:
-        _ = self.model  # checks its own part
+        object.__setattr__(self, "labels", self.model.labels)  # which also checks its own part
         require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, not {self.preset}")
         require(self.kimg is None or self.epochs is None, "give kimg or epochs, not both")
         require(

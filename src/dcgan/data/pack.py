@@ -22,11 +22,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dcgan.config import PrepareConfig
+from dcgan.config import Label, PrepareConfig
 from dcgan.data import celeba
 from dcgan.data.arrays import ArraySet, is_array_set, read_array_set
 from dcgan.data.decode import decode, fit
-from dcgan.data.packed import Floats, Images, Label, PackedImages
+from dcgan.data.packed import Floats, Images, PackedImages
 from dcgan.data.sources import Entry, Source
 from dcgan.data.trees import UnusableError, read_payload
 from dcgan.data.writer import PackedWriter, refuse_existing

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,6 @@ MANIFEST = "dataset.json"
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-
-
-class Label(NamedTuple):
-    """One column of the labels."""
-
-    name: str
-    kind: str
-    """class: one column of a one-hot; binary: 0 or 1; number: any real number. NaN is unknown in all."""
 
 
 @dataclass(frozen=True)

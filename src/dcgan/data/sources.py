@@ -10,8 +10,9 @@ from types import TracebackType
 
 import numpy as np
 
+from dcgan.config import Label
 from dcgan.data import celeba
-from dcgan.data.packed import Floats, Label
+from dcgan.data.packed import Floats
 from dcgan.data.trees import TAR_SUFFIXES, Payload, UnusableError, ZipTree, open_tree, read_payload
 from dcgan.errors import DcganError
 

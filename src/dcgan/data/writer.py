@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcgan.checkpoint import told_as_errors, write_json
+from dcgan.config import Label
 from dcgan.data.packed import (
     FORMAT,
     MANIFEST,
@@ -23,7 +24,6 @@ from dcgan.data.packed import (
     Floats,
     Images,
     Indices,
-    Label,
     PackedFile,
     manifest_digest,
 )

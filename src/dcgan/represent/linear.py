@@ -162,7 +162,7 @@ def _conjugate_gradients(hessian: _Hessian, goal: Tensor, goal_bias: Tensor) -> 
 
 
 def _line_search(weights: Tensor, step: Tensor, scores: Tensor, change: Tensor, y: Tensor, c: float) -> Tensor:
-    """How far along `step` each objective is lowest, M numbers from 0 to 2, by bisecting its slope, which only rises."""
+    """How far along `step` each objective is lowest: M numbers from 0 to 2, by bisecting its rising slope."""
     along, across = (weights * step).sum(0), step.square().sum(0)
     low, high = torch.zeros_like(along), torch.full_like(along, 2.0)
     for _ in range(_BISECTIONS):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcgan.config import NearestConfig, parse_seeds
-from dcgan.data import PackedImages, open_data, read_image_files
+from dcgan.data import PackedImages, open_data
 from dcgan.device import choose_device
-from dcgan.errors import DcganError
-from dcgan.explore import sheet
-from dcgan.images import Pixels, save_image
+from dcgan.explore.project import read_images
+from dcgan.explore.sheets import sheet
+from dcgan.images import Pixels, save_image, to_input, to_pixels
 from dcgan.models import Discriminator, Generator
-from dcgan.represent.features import features
+from dcgan.represent.activations import features
 
 _CHUNK = 512
 
@@ -68,17 +67,25 @@ def nearest(config: NearestConfig) -> Neighbours:
     """
     device = choose_device(config.device)
     model = Discriminator.from_pretrained(config.model).to(device)
-    size, channels = model.config.size, model.config.channels
-    if channels not in (1, 3):
-        raise DcganError(f"images can be prepared as grey or RGB, but this model's have {channels} channels")
-    data = open_data(config.data, crop=config.crop)
-    names, parts = _queries(config, size, channels)
+    names: list[str] = []
+    parts: list[Pixels] = []
+    if config.queries:
+        names, images = read_images(config.queries, model, config.crop)
+        parts.append(images)
+    if config.seeds:
+        seeds = parse_seeds(config.seeds)
+        names += [f"seed {seed}" for seed in seeds]
+        parts.append(Generator.from_pretrained(config.model).to(device).sample(seeds))
     queries = np.concatenate(parts)
+    data = open_data(config.data, size=None, channels=None, crop=config.crop)
     best, places = search(model, queries, data, config.count)
-    rows = [
-        [fitted(query, data.size, data.channels), None, *data.read(row)]
-        for query, row in zip(queries, places.numpy(), strict=True)
-    ]
-    titles = ["query", "", *[f"{number + 1}" for number in range(places.shape[1])]]
-    save_image(Path(config.out), sheet(rows, names, titles))
+    shown = [_as_model_sees(model, images) for images in (queries, data.read(places.reshape(-1)))]
+    found = shown[1].reshape(*places.shape, *shown[1].shape[1:])
+    rows = [[query, None, *row] for query, row in zip(shown[0], found, strict=True)]
+    save_image(Path(config.out), sheet(rows, names, ["query", "", *map(str, range(1, places.shape[1] + 1))]))
     return Neighbours(tuple(names), places.numpy(), best.numpy())
+
+
+def _as_model_sees(model: Discriminator, images: Pixels) -> Pixels:
+    """Images of any size in the model's own, uint8."""
+    return to_pixels(to_input(torch.from_numpy(images), model.config.size, model.config.channels))

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcgan.confidence import Accuracy, accuracy
-from dcgan.config import ProbeConfig, parse_list
+from dcgan.config import ProbeConfig
 from dcgan.data import PackedImages, open_data
 from dcgan.device import choose_device
 from dcgan.draws import generator_for
@@ -25,7 +25,7 @@ from dcgan.errors import DcganError
 from dcgan.evaluate import load_extractor
 from dcgan.images import Pixels, to_input
 from dcgan.models import Discriminator
-from dcgan.represent.features import features, random_discriminator
+from dcgan.represent.activations import features, random_discriminator
 from dcgan.represent.linear import FOLDS, GRID, choose_c, fit_svm, leading, one_against_rest, right
 from dcgan.represent.tasks import Indices, Task, draw_labelled, find_tasks
 
@@ -77,7 +77,7 @@ def probe(config: ProbeConfig) -> Probe:
             f"{data.name} holds no images back to test on: pack it with `dcgan prepare ... --held-out 0.2` "
             "(sets below 500 images hold none back)"
         )
-    tasks = find_tasks(data, parse_list(config.labels) if config.labels else None)
+    tasks = find_tasks(data, config.labels)
     notes = _notes(model, data)
     work = _Work(config, data, tasks)
     measured: list[Measurement] = []
@@ -106,13 +106,17 @@ def probe(config: ProbeConfig) -> Probe:
 
 def _notes(model: Discriminator, data: PackedImages) -> list[str]:
     """What a reader has to know of model and data."""
+    notes = []
     trained = model.about.get("dataset") or {}
-    if trained.get("digest") == data.digest:
-        return []
-    return [
-        f"the model was trained on other data ({trained.get('name', 'unknown')}), so this measures transfer; "
-        "nothing here can tell whether that data held the tested images"
-    ]
+    if trained.get("digest") != data.digest:
+        notes.append(
+            f"the model was trained on other data ({trained.get('name', 'unknown')}), so this measures transfer; "
+            "nothing here can tell whether that data held the tested images"
+        )
+    if model.config.labels:
+        told = ", ".join(label.name for label in model.config.labels)
+        notes.append(f"the model was told labels in training ({told}), so its features were not learned without any")
+    return notes
 
 
 def _features(
@@ -196,11 +200,10 @@ class _Work:
         ]
 
     def _describe(self, describe: Describe, indices: Indices, name: str) -> Tensor:
-        rows = []
+        starts = range(0, len(indices), _CHUNK)
         show = None if sys.stderr.isatty() else True
-        for start in tqdm(range(0, len(indices), _CHUNK), desc=f"features: {name}", unit="chunk", disable=show):
-            rows.append(describe(self.data.read(indices[start : start + _CHUNK])))
-        return torch.cat(rows)
+        bar = tqdm(starts, desc=f"features: {name}", unit="chunk", disable=show)
+        return torch.cat([describe(self.data.read(indices[start : start + _CHUNK])) for start in bar])
 
 
 def judge(

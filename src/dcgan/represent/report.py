@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dcgan.checkpoint import write_bytes, write_json, write_with
+from dcgan.config import ProbeConfig
 from dcgan.evaluate.report import table
+from dcgan.models import model_file
 from dcgan.represent.probe import Measurement, Probe
 
 RESULT_FILE, PAGE_FILE, PLOT_FILE = "probe.json", "probe.md", "probe.png"
@@ -17,6 +19,14 @@ NAMES = {
     "pixels": "raw pixels",
     "imagenet": "ImageNet network",
 }
+
+
+def results_folder(config: ProbeConfig) -> Path:
+    """Where the results of a probe go: `out`, or probe-DATA beside the model."""
+    if config.out:
+        return Path(config.out)
+    name = Path(config.data).expanduser().resolve().name.split(".")[0] or "images"
+    return model_file(config.model).parent / f"probe-{name}"
 
 
 def write_report(probe: Probe, folder: Path) -> None:
@@ -33,9 +43,7 @@ def as_json(probe: Probe) -> dict[str, Any]:
         **probe.about,
         "frequent": probe.frequent,
         "tested": probe.tested,
-        "measurements": [
-            {**dataclasses.asdict(m), "accuracy": m.accuracy._asdict()} for m in probe.measurements
-        ],
+        "measurements": [{**dataclasses.asdict(m), "accuracy": m.accuracy._asdict()} for m in probe.measurements],
         "notes": list(probe.notes),
     }
 
@@ -49,14 +57,14 @@ def summary(probe: Probe) -> str:
         rows = []
         for name in dict.fromkeys(m.features for m in mine):
             found = {m.images: m for m in mine if m.features == name}
-            rows.append([NAMES[name], str(mine_dimensions(mine, name)), *(str(found[n].accuracy) for n in counts)])
+            rows.append([NAMES[name], str(_dimensions(mine, name)), *(str(found[n].accuracy) for n in counts)])
         rows.append(["most frequent class", "", *[f"{100 * probe.frequent[task]:.1f}"] * len(counts)])
         header = [task, "features", *(f"{count:,} labelled" for count in counts)]
         parts.append(table(header, rows))
     return "\n\n".join(parts)
 
 
-def mine_dimensions(measurements: list[Measurement], name: str) -> int:
+def _dimensions(measurements: list[Measurement], name: str) -> int:
     """Length of a feature vector of the kind `name`."""
     return next(m.dimensions for m in measurements if m.features == name)
 

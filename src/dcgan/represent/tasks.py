@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcgan.data import Label, PackedImages
+from dcgan.config import Label, label_groups
+from dcgan.data import PackedImages, choose_labels, label_values
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 
+Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 
@@ -31,38 +33,37 @@ class Task:
         return indices[self.targets[indices] >= 0]
 
 
-def find_tasks(data: PackedImages, wanted: Sequence[str] | None) -> list[Task]:
-    """The tasks called `wanted`, or every class group and yes/no label.
+def find_tasks(data: PackedImages, wanted: str | None) -> list[Task]:
+    """The tasks that `wanted` names, such as `hair,glasses`, or every class group and yes/no label.
 
     Raises `DcganError` for data without labels, for names it does not have, and for numbers.
     """
     if data.labels is None or not data.label_names:
         raise DcganError(
-            f"{data.name} has no labels to learn: give a folder with one sub-folder a class, CelebA with its "
-            "attributes, toy or digits"
+            f"{data.name} has no labels to learn: give images in one folder a class, with a labels.csv, CelebA with "
+            "its list_attr_celeba.txt, toy or digits"
         )
-    columns: dict[str, list[int]] = {}
-    for column, label in enumerate(map(Label, data.label_names, data.label_kinds)):
-        name = (label.name.rpartition("=")[0] or "class") if label.kind == "class" else label.name
-        columns.setdefault(name, []).append(column)
-    tasks = {name: _task(name, data, places) for name, places in columns.items() if data.label_kinds[places[0]] != "number"}
-    for name in wanted or ():
-        if name in columns and name not in tasks:
-            raise DcganError(f"{name} is a number, and a linear classifier tells classes: choose {', '.join(tasks)}")
-        if name not in tasks:
-            raise DcganError(f"{data.name} has no label {name!r} to learn; it has {', '.join(tasks)}")
-    return [tasks[name] for name in wanted or tasks]
+    labels = choose_labels(data, wanted or "all")
+    numbers = [label.name for label in labels if label.kind == "number"]
+    if wanted and numbers:
+        raise DcganError(f"{', '.join(numbers)}: a linear classifier tells classes, yes and no, but not numbers")
+    values = label_values(data, labels, np.arange(len(data)))
+    return [
+        _task([labels[column] for column in columns], values[:, columns])
+        for columns in label_groups(labels)
+        if labels[columns[0]].kind != "number"
+    ]
 
 
-def _task(name: str, data: PackedImages, columns: list[int]) -> Task:
-    assert data.labels is not None
-    values = np.array(data.labels[:, columns])
+def _task(labels: Sequence[Label], values: Floats) -> Task:
+    """One task of a class's columns, or of a yes/no label's."""
     unknown = np.isnan(values).any(1)
-    if data.label_kinds[columns[0]] == "class":
-        classes = tuple(data.label_names[column].rpartition("=")[2] for column in columns)
+    if labels[0].kind == "class":
+        name, classes = labels[0].group, tuple(label.name.rpartition("=")[2] for label in labels)
         targets = np.nan_to_num(values).argmax(1)
     else:
-        classes, targets = ("no", "yes"), (values[:, 0] > 0.5).astype(np.int64)
+        name, classes = labels[0].name, ("no", "yes")
+        targets = np.nan_to_num(values[:, 0]) > 0.5
     return Task(name, classes, np.where(unknown, -1, targets).astype(np.int64))
 
 

@@ -15,7 +15,7 @@ import torch
 
 from dcgan.checkpoint import read_json, write_json
 from dcgan.config import ModelConfig, TrainConfig, from_json
-from dcgan.data import PackedImages, open_data
+from dcgan.data import PackedImages, choose_labels, open_data
 from dcgan.device import choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator, load_extractor
@@ -49,7 +49,8 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
     """
     device = choose_device(config.device)
     data = open_data(config.data, size=config.size or None, channels=config.channels or None, crop=config.crop)
-    config = dataclasses.replace(config, size=data.size, channels=data.channels)
+    labels = choose_labels(data, config.condition)
+    config = dataclasses.replace(config, size=data.size, channels=data.channels, labels=labels)
     if len(data.training_indices) == 0:
         raise DcganError(f"{data.path} holds no image to train on: all are held out")
     run = resume or new_run(Path(config.run_dir), run_name(config))
@@ -128,9 +129,10 @@ def stopping_on_signals(trainer: Trainer, tracker: Tracker) -> Iterator[None]:
 def describe(config: TrainConfig, data: PackedImages) -> str:
     """One line on what is about to be trained on what."""
     held_out = len(data) - len(data.training_indices)
+    told = f", told {', '.join(label.name for label in config.labels)}" if config.labels else ""
     return (
         f"preset {config.preset}, {data.size}x{data.size}x{data.channels}, "
-        f"{len(data.training_indices)} training images of {data.name} ({held_out} held out)"
+        f"{len(data.training_indices)} training images of {data.name} ({held_out} held out){told}"
     )
 
 

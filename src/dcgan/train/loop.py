@@ -16,7 +16,7 @@ import torch
 
 from dcgan import __version__
 from dcgan.config import TrainConfig
-from dcgan.data import PackedImages
+from dcgan.data import PackedImages, training_labels
 from dcgan.device import choose_precision
 from dcgan.draws import draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
@@ -40,6 +40,8 @@ class Trainer:
         self.precision, _ = choose_precision(config.precision, device)
         self.loss = LOSSES[config.loss]
         self.state = TrainingState.start(config, device)
+        self.labels = self.learn_labels() if config.labels else None
+        """Codes of the training images' labels, M x L, of a conditional model."""
         self.total_images = round(target_kimg(config, data) * 1000)
         self.evaluator: QuickEvaluator | None = None
         """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
@@ -80,18 +82,20 @@ class Trainer:
     def train_step(self) -> None:
         """One step of both networks, on the batch that belongs to this step."""
         state, config = self.state, self.config
-        real = self.real_images()
+        real, real_labels = self.real_images(), self.real_labels()
+        latents = self.draw_latents()
+        fake_labels = latents[:, config.latent_size :] if config.labels else None
         with self.autocast():
-            fake = state.generator(self.draw_latents())
+            fake = state.generator(latents)
 
         # The discriminator: real images should get high logits, generated ones low. The two passes are apart, each
         # with its own BatchNorm statistics, and their gradients add up.
         real_targets, fake_targets = self.targets()
         state.discriminator_optimizer.zero_grad(set_to_none=True)
-        real_logits = self.discriminate(real, "noise on real")
+        real_logits = self.discriminate(real, "noise on real", real_labels)
         real_loss = self.loss.discriminator(real_logits, real_targets)
         real_loss.backward()
-        fake_logits = self.discriminate(fake.detach(), "noise on fake")
+        fake_logits = self.discriminate(fake.detach(), "noise on fake", fake_labels)
         fake_loss = self.loss.discriminator(fake_logits, fake_targets)
         fake_loss.backward()
         state.discriminator_optimizer.step()
@@ -100,7 +104,7 @@ class Trainer:
         # as its own gradients would be thrown away: a third of its backward pass for nothing.
         state.discriminator.requires_grad_(False)
         state.generator_optimizer.zero_grad(set_to_none=True)
-        updated_logits = self.discriminate(fake, "noise on updated")
+        updated_logits = self.discriminate(fake, "noise on updated", fake_labels)
         generator_loss = self.loss.generator(updated_logits).mean()
         generator_loss.backward()
         state.generator_optimizer.step()
@@ -121,21 +125,37 @@ class Trainer:
         """Lower precision for the networks' arithmetic, where it is fast."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
 
-    def discriminate(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
-        """Logits N, float32, of images N x C x H x W, with the falling input noise added if there is any."""
+    def discriminate(self, images: torch.Tensor, purpose: str, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits N, float32, of images N x C x H x W (and codes of labels), with the falling input noise added."""
         share_left = max(0.0, 1 - self.images / (self.config.input_noise_kimg * 1000))
         if self.config.input_noise * share_left > 0:
             noise = torch.randn(images.shape, generator=generator_for(self.config.seed, purpose, self.state.step))
             images = images + self.config.input_noise * share_left * noise.to(self.device)
         with self.autocast():
-            logits: torch.Tensor = self.state.discriminator(images)
+            logits: torch.Tensor = self.state.discriminator(images, labels)
         return logits.float()
 
     def draw_latents(self) -> torch.Tensor:
-        """This step's latents, N x Z."""
+        """This step's latents, N x Z; of a conditional model with the labels of random training images, N x (Z + L)."""
         shape = (self.config.batch, self.config.latent_size)
         draws = generator_for(self.config.seed, "training latents", self.state.step)
-        return draw_latents(shape, self.config.latent, draws).to(self.device)
+        latents = draw_latents(shape, self.config.latent, draws)
+        if self.labels is not None:
+            draws = generator_for(self.config.seed, "training labels", self.state.step)
+            chosen = torch.randint(len(self.labels), shape[:1], generator=draws)
+            latents = torch.cat([latents, self.labels[chosen]], 1)
+        return latents.to(self.device)
+
+    def learn_labels(self) -> torch.Tensor:
+        """Let both generators keep what the training images' labels are like; returns the codes of all, M x L."""
+        indices = self.data.training_indices
+        values = torch.from_numpy(training_labels(self.data, self.config.labels, indices))
+        own, averaged = self.state.generator.code, self.state.average.code
+        assert own is not None
+        assert averaged is not None
+        own.learn(values)
+        averaged.learn(values)
+        return own.encode(values)
 
     def targets(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's targets for this step's real and fake images, N each: smoothed, and some flipped."""
@@ -146,8 +166,8 @@ class Trainer:
         real_targets, fake_targets = targets.to(self.device)
         return real_targets, fake_targets
 
-    def real_images(self) -> torch.Tensor:
-        """This step's real images, N x C x H x W in [-1, 1]: the next ones of the epoch's order, some mirrored."""
+    def places(self) -> torch.Tensor:
+        """Places of this step's real images among the training images: the next ones of the epoch's order."""
         count = len(self.data.training_indices)
         epoch, start = divmod(self.images, count)
         positions = torch.arange(start, start + self.config.batch)
@@ -155,7 +175,15 @@ class Trainer:
         for ahead in range(int(positions[-1]) // count + 1):  # a batch may reach into the next epochs
             inside = positions // count == ahead
             chosen[inside] = self.order(epoch + ahead)[positions[inside] % count]
-        pixels = torch.from_numpy(self.data.read(self.data.training_indices[chosen.numpy()]))
+        return chosen
+
+    def real_labels(self) -> torch.Tensor | None:
+        """The codes of this step's real images' labels, N x L, for a conditional model."""
+        return self.labels[self.places()].to(self.device) if self.labels is not None else None
+
+    def real_images(self) -> torch.Tensor:
+        """This step's real images, N x C x H x W in [-1, 1], some mirrored."""
+        pixels = torch.from_numpy(self.data.read(self.data.training_indices[self.places().numpy()]))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True)
@@ -200,7 +228,8 @@ class Trainer:
 
     def sample(self, tracker: Tracker, kimg: float) -> None:
         """Write the grid of fixed latents, from the averaged generator."""
-        tracker.samples(kimg, self.state.average.sample(range(self.config.sample_count)), self.logits)
+        average = self.state.average
+        tracker.samples(kimg, average.render(average.grid_latents(self.config.sample_count)), self.logits)
 
     def evaluate(self, tracker: Tracker, evaluator: QuickEvaluator) -> None:
         """Judge the averaged generator, and keep it if it is the best so far by the first figure (lower is better)."""

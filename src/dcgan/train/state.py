@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dcgan.checkpoint import file_digest, load_tensors, new_folder, read_json, save_tensors, write_json
-from dcgan.config import ModelConfig, TrainConfig
+from dcgan.config import ModelConfig, TrainConfig, stored_settings
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
@@ -85,7 +85,7 @@ class TrainingState:
                 {
                     "step": self.step,
                     "seconds": self.seconds,
-                    "model": asdict(config),
+                    "model": stored_settings(config),
                     "dataset": about["dataset"],
                     "training": about["training"],
                     "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
