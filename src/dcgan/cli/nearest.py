@@ -11,7 +11,7 @@ from dcgan.config import NearestConfig
 def main(arguments: Sequence[str]) -> int:
     """Find nearest images, draw them, and print their places in the data."""
     config = parse(NearestConfig, arguments, "nearest")
-    from dcgan.represent import nearest
+    from dcgan.represent.nearest import nearest
 
     found = nearest(config)
     for name, places, similarities in zip(found.names, found.indices, found.similarities, strict=True):

@@ -12,7 +12,8 @@ from dcgan.config import ProbeConfig
 def main(arguments: Sequence[str]) -> int:
     """Probe a model, write what was found and print the table."""
     config = parse(ProbeConfig, arguments, "probe")
-    from dcgan.represent import probe, results_folder, summary, write_report
+    from dcgan.represent.probe import probe
+    from dcgan.represent.report import results_folder, summary, write_report
 
     folder = results_folder(config)
     found = probe(config)

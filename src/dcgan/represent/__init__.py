@@ -1,8 +1,9 @@
-"""Put the discriminator to work: its features, a linear probe of them, and nearest images by them."""
+"""Put the discriminator to work: its features, a linear probe of them, and the nearest images by them.
 
-from dcgan.represent.activations import features
-from dcgan.represent.nearest import nearest
-from dcgan.represent.probe import Measurement, Probe, probe
-from dcgan.represent.report import results_folder, summary, write_report
+`probe` and `nearest` have modules of their names, whose functions of those names take the commands' settings.
+"""
 
-__all__ = ["Measurement", "Probe", "features", "nearest", "probe", "results_folder", "summary", "write_report"]
+from dcgan.represent.activations import features, random_discriminator
+from dcgan.represent.linear import fit_svm
+
+__all__ = ["features", "fit_svm", "random_discriminator"]
