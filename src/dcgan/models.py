@@ -138,14 +138,17 @@ class Generator(_Network):
             nn.init.normal_(self.embedding.weight, 0.0, groups**-0.5, generator=generator)
         return self
 
+    def embed(self, latents: torch.Tensor) -> torch.Tensor:
+        """What enters the first layer: [z, W y], N x 2Z, of a conditional generator, and z itself of another."""
+        if self.embedding is None:
+            return latents
+        z, y = latents.tensor_split([self.config.latent_size], dim=1)
+        if not y.shape[1]:
+            y = z.new_zeros(len(z), len(self.config.labels))
+        return torch.cat([z, self.embedding(y).to(z.dtype)], 1)
+
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        if self.embedding is not None:
-            size, labels = self.config.latent_size, len(self.config.labels)
-            z, y = latents[:, :size], latents[:, size:]
-            if not y.shape[1]:
-                y = z.new_zeros(len(z), labels)
-            latents = torch.cat([z, self.embedding(y).to(z.dtype)], 1)
-        images: torch.Tensor = self.last(self.hidden(self.first(latents)))
+        images: torch.Tensor = self.last(self.hidden(self.first(self.embed(latents))))
         return images
 
     def latents(

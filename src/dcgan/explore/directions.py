@@ -18,7 +18,7 @@ from dcgan.classify import Classifier, measure, train_classifier
 from dcgan.config import DirectionsConfig, EditConfig, parse_amounts, parse_list
 from dcgan.data import open_data
 from dcgan.device import choose_device
-from dcgan.draws import draw_latents, generator_for
+from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.explore.files import Direction, beside, gather_latents, read_directions, write_directions
 from dcgan.explore.latents import deviation, move
@@ -51,7 +51,8 @@ def fit_directions(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
 def _least_squares(latents: Tensor, scores: Tensor) -> Tensor:
     """Coefficients Z x L, float64, of scores N x L on latents N x Z and a constant."""
     z, s = latents.double(), scores.double()
-    coefficients: Tensor = torch.linalg.lstsq(z - z.mean(0), s - s.mean(0)).solution
+    # The one-hot of a conditional model's classes adds up to a constant: of all solutions, the shortest is wanted.
+    coefficients: Tensor = torch.linalg.lstsq(z - z.mean(0), s - s.mean(0), rcond=1e-9, driver="gelsd").solution
     return coefficients
 
 
@@ -92,8 +93,7 @@ def learn_directions(
         raise DcganError(f"there is no attribute {name!r}; the scorer knows {', '.join(names)}")
     for name in [name for name in orthogonal_to if name not in (*names, *known)]:
         raise DcganError(f"there is no attribute or direction {name!r}; known are: {', '.join((*names, *known))}")
-    size, kind = generator.config.latent_size, generator.config.latent
-    latents = draw_latents((count, size), kind, generator_for(seed, "directions", 0))
+    latents = generator.random_latents([count], generator_for(seed, "directions", 0))
     scores = torch.cat([score(generator.render(chunk)) for chunk in latents.split(_CHUNK)])
     vectors, linearity = fit_directions(latents, scores)
     found = {**known, **dict(zip(names, vectors, strict=True))}
@@ -113,10 +113,9 @@ def effects(
 
     In standard deviations of each score over unchanged samples; `amount` in standard deviations of z.
     """
-    size, kind = generator.config.latent_size, generator.config.latent
-    latents = draw_latents((count, size), kind, generator_for(seed, "effects", 0))
+    latents = generator.random_latents([count], generator_for(seed, "effects", 0))
     spread = score(generator.render(latents)).std(0).clamp_min(1e-6)
-    step = amount * deviation(kind)
+    step = amount * deviation(generator.config.latent)
     rows = []
     for vector in vectors:
         more, less = (score(generator.render(latents + sign * step * vector)) for sign in (1, -1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from dcgan.animation import write_animation
 from dcgan.config import InterpolateConfig
 from dcgan.device import choose_device
@@ -36,9 +38,11 @@ def interpolate(config: InterpolateConfig) -> Walk:
     spherical = config.spherical or not (config.linear or uniform)
     out = Path(config.out)
     frames = config.frames or (STRIP_FRAMES if out.suffix.lower() == ".png" else ANIMATION_FRAMES)
-    path = walk(keys, frames, loop=config.loop, spherical=spherical)
+    z, labels = keys.tensor_split([generator.config.latent_size], dim=1)
+    path = walk(z, frames, loop=config.loop, spherical=spherical)
     if uniform:
         path = path.clamp(-1, 1)  # a curve may swing a little beyond its keys, where the generator never was
+    path = torch.cat([path, walk(labels, frames, loop=config.loop, spherical=False)], 1)
     pixels = generator.render(path)
     if out.suffix.lower() == ".png":
         save_image(out, film_strip(pixels, names, frames))

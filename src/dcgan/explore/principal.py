@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dcgan.config import PrincipalConfig, parse_seeds
 from dcgan.convolution import FromVector
 from dcgan.device import choose_device
-from dcgan.draws import draw_latents, generator_for
+from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.explore.directions import strips
 from dcgan.explore.files import Direction, beside, read_directions, write_directions
@@ -26,7 +26,8 @@ from dcgan.models import SAMPLE_BATCH, Generator
 def first_layer(generator: Generator) -> Tensor:
     """The first layer as a matrix, 16C x Z on the CPU: how its C x 4 x 4 outputs, before ReLU, change with z.
 
-    Its weights, each channel scaled by its BatchNorm's gamma / sigma.
+    Its weights, each channel scaled by its BatchNorm's gamma / sigma. Of a conditional model it is 16C x (Z + L), the
+    embedding of the labels being a part of it.
     """
     layer, norm = generator.first[0], generator.first[1]
     assert isinstance(layer, FromVector)
@@ -35,17 +36,22 @@ def first_layer(generator: Generator) -> Tensor:
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     weight = layer.weight.unflatten(0, (16, -1)) * scale[:, None]  # rows are in the order 4 x 4 x C
     matrix: Tensor = weight.flatten(0, 1).detach().double().cpu()
-    return matrix
+    if generator.embedding is None:
+        return matrix
+    of_z, of_labels = matrix.tensor_split([generator.config.latent_size], dim=1)
+    return torch.cat([of_z, of_labels @ generator.embedding.weight.detach().double().cpu()], 1)
 
 
 def from_weights(generator: Generator, count: int) -> tuple[Tensor, Tensor]:
     """The `count` unit directions count x Z that change the first layer's output A z most, strongest first.
 
     They are the eigenvectors of A'A with the largest eigenvalues; the second result is each one's share of their sum.
+    The labels of a conditional model stay as they are along them: directions are count x (Z + L), with 0 there.
     """
-    matrix = first_layer(generator)
+    matrix = first_layer(generator)[:, : generator.config.latent_size]
     values, vectors = torch.linalg.eigh(matrix.T @ matrix)
-    return _signed(vectors.T.flip(0)[:count].float()), (values / values.sum()).flip(0)[:count].float()
+    directions = _signed(vectors.T.flip(0)[:count].float())
+    return _keeping_labels(generator, directions), (values / values.sum()).flip(0)[:count].float()
 
 
 def from_features(
@@ -57,17 +63,25 @@ def from_features(
     """
     if layer > len(generator.hidden):
         raise DcganError(f"layer must be at most {len(generator.hidden)}, the model's hidden layers, not {layer}")
-    device, latent = next(generator.parameters()).device, generator.config.latent
-    latents = draw_latents((samples, generator.config.latent_size), latent, generator_for(seed, "principal", 0))
+    device = next(generator.parameters()).device
+    latents = generator.random_latents([samples], generator_for(seed, "principal", 0))
     with torch.no_grad():
         early = torch.nn.Sequential(generator.first, generator.hidden[:layer]).eval()
-        features = torch.cat([early(part.to(device)).flatten(1).cpu() for part in latents.split(SAMPLE_BATCH)])
+        parts = latents.to(device).split(SAMPLE_BATCH)
+        features = torch.cat([early(generator.embed(part)).flatten(1).cpu() for part in parts])
     # Fewer samples than features: the eigenvectors of the samples' own products are the components' scores.
     features -= features.mean(0)
     values, vectors = torch.linalg.eigh((features @ features.T).double())
     scores = vectors.flip(1)[:, :count]
-    directions = torch.linalg.lstsq(scores - scores.mean(0), latents.double() - latents.double().mean(0)).solution
-    return _signed(torch.nn.functional.normalize(directions).float()), (values / values.sum()).flip(0)[:count].float()
+    z = latents[:, : generator.config.latent_size].double()
+    directions = torch.linalg.lstsq(scores - scores.mean(0), z - z.mean(0)).solution
+    directions = _signed(torch.nn.functional.normalize(directions).float())
+    return _keeping_labels(generator, directions), (values / values.sum()).flip(0)[:count].float()
+
+
+def _keeping_labels(generator: Generator, directions: Tensor) -> Tensor:
+    """Directions K x Z as K x (Z + L), along which labels do not change."""
+    return torch.nn.functional.pad(directions, (0, len(generator.config.labels)))
 
 
 def _signed(vectors: Tensor) -> Tensor:

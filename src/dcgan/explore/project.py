@@ -23,7 +23,7 @@ from dcgan.data.decode import decode
 from dcgan.data.sources import Source
 from dcgan.data.trees import TAR_SUFFIXES, UnusableError, read_payload
 from dcgan.device import choose_device
-from dcgan.draws import draw_latents, generator_for
+from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.explore.files import write_latents
 from dcgan.explore.principal import first_layer
@@ -135,6 +135,8 @@ class _Search:
         scales = values.clamp_min(1e-4).sqrt()
         self.to_coordinates = (vectors * scales @ vectors.T).float().to(self.device)
         self.to_latents = (vectors / scales @ vectors.T).float().to(self.device)
+        bounds = _bounds(generator)
+        self.bounds = None if bounds is None else (bounds[0].to(self.device), bounds[1].to(self.device))
         samples = self._sample(range(2 * SAMPLE_BATCH), 0)[1]
         self.distance = Distance(discriminator.eval(), samples, features)
         with torch.no_grad():
@@ -186,8 +188,8 @@ class _Search:
             (coordinates.grad,) = torch.autograd.grad(loss.sum(), coordinates)
             optimizer.step()
             latents = coordinates.detach() @ self.to_latents
-            if self.generator.config.latent == "uniform":
-                latents.clamp_(-1, 1)
+            if self.bounds is not None:
+                latents.clamp_(*self.bounds)
                 coordinates.data = latents @ self.to_coordinates
             if step + 1 in (steps // 4, steps):
                 reached.append(latents)
@@ -197,15 +199,28 @@ class _Search:
         """How far the norm of each of N normal latents is from that of random ones, about sqrt(Z)."""
         if self.generator.config.latent == "uniform":
             return torch.zeros(len(latents), device=self.device)
-        distances: Tensor = latents.norm(dim=1) - latents.shape[1] ** 0.5
+        size = self.generator.config.latent_size
+        distances: Tensor = latents[:, :size].norm(dim=1) - size**0.5
         return self.prior * distances.square()
+
+
+def _bounds(generator: Generator) -> tuple[Tensor, Tensor] | None:
+    """The least and the greatest value of each number of a latent where there are any: uniform ones, and labels."""
+    uniform, code = generator.config.latent == "uniform", generator.code
+    if not uniform and code is None:
+        return None
+    ends = torch.tensor([-1.0, 1.0] if uniform else [-math.inf, math.inf])
+    low, high = ends[:, None].repeat(1, generator.config.latent_size)
+    if code is not None:
+        rows = code.rows.cpu()
+        low, high = torch.cat([low, rows.amin(0)]), torch.cat([high, rows.amax(0)])
+    return low, high
 
 
 def _draw(numbers: range, seed: int, purpose: str, generator: Generator) -> Tensor:
     """Random latents N x Z, each a function of its number."""
-    size, kind = generator.config.latent_size, generator.config.latent
-    rows = [draw_latents([size], kind, generator_for(seed, purpose, number)) for number in numbers]
-    return torch.stack(rows) if rows else torch.empty(0, size)
+    rows = [generator.random_latents([], generator_for(seed, purpose, number)) for number in numbers]
+    return torch.stack(rows) if rows else torch.empty(0, generator.config.input_size)
 
 
 def error(found: Pixels, wanted: Pixels) -> npt.NDArray[np.float64]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from dcgan.checkpoint import write_json
 from dcgan.config import SmoothnessConfig, parse_seeds
 from dcgan.device import choose_device
-from dcgan.draws import draw_latents, generator_for
+from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.explore.latents import lerp, slerp
 from dcgan.explore.sheets import sheet, signed
@@ -169,11 +169,17 @@ def _paths(generator: Generator, walks: int, frames: int, seed: int) -> Tensor:
 
 def _ends(generator: Generator, walks: int, seed: int) -> tuple[Tensor, Tensor]:
     """Random latents where walks start, and where they end: N x Z each."""
-    shape = (2, walks, generator.config.latent_size)
-    starts, ends = draw_latents(shape, generator.config.latent, generator_for(seed, "ends of walks", 0))
+    starts, ends = generator.random_latents([2, walks], generator_for(seed, "ends of walks", 0))
     return starts, ends
 
 
 def _between(generator: Generator) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Great circles for normal latents, straight lines for uniform ones."""
-    return lerp if generator.config.latent == "uniform" else slerp
+    """Great circles for normal latents, straight lines for uniform ones and for labels."""
+    if generator.config.latent == "uniform":
+        return lerp
+    size = generator.config.latent_size
+
+    def between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        return torch.cat([slerp(a[..., :size], b[..., :size], t), lerp(a[..., size:], b[..., size:], t)], -1)
+
+    return between
