@@ -13,6 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"augment_report"},
+    {"augment_test"},
     {"represent"},
     {"generate", "info", "compare"},
     {"explore"},

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom; beyond them a series is as good.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _NORMAL = 1.959964
@@ -33,6 +36,21 @@ def accuracy(runs: Sequence[float], tested: int) -> Accuracy:
     by_test = _NORMAL**2 * mean * (1 - mean) / tested
     by_runs = student(len(runs) - 1) ** 2 * _variance(runs, mean) / len(runs) if len(runs) > 1 else 0.0
     half = math.sqrt(by_test + by_runs)
+    return Accuracy(mean, mean - half, mean + half)
+
+
+def difference(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> Accuracy:
+    """By how much `one` is more accurate than `other`, with its confidence interval; both R x N, right or wrong.
+
+    R runs on the same N tested images, run for run alike in all else: what is common to both cancels out.
+    """
+    change = one.astype(np.float64) - other
+    runs, tested = change.shape
+    by_run, by_image = change.mean(1), change.mean(0)
+    by_test = _NORMAL**2 * float(by_image.var()) / tested
+    by_runs = student(runs - 1) ** 2 * float(by_run.var(ddof=1)) / runs if runs > 1 else 0.0
+    half = math.sqrt(by_test + by_runs)
+    mean = float(change.mean())
     return Accuracy(mean, mean - half, mean + half)
 
 

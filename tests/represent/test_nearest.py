@@ -56,7 +56,7 @@ def test_the_command_draws_queries_beside_their_neighbours(
     assert told[0].startswith("face.png: 9 (1.00), ")
     assert [line.split(":")[0] for line in told[1:3]] == ["seed 0", "seed 1"]
     picture = np.asarray(Image.open(out))
-    face = faces32.read([9])[0]
+    picture = picture[picture.shape[0] % 4 :: 4, picture.shape[1] % 4 :: 4]
     windows = np.lib.stride_tricks.sliding_window_view(picture, (32, 32, 3))[:, :, 0]
     assert int((windows == face).all((2, 3, 4)).sum()) == 2  # the query, and itself as the first neighbour
 

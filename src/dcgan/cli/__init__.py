@@ -28,6 +28,7 @@ COMMANDS = {
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
     "probe": "Measure how well a linear classifier does on what the discriminator learned.",
     "nearest": "Find the images that are most like given ones to the discriminator.",
+    "augment-test": "Test whether synthetic data help a classifier, on fractions of the real data.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 
@@ -74,7 +75,7 @@ def parse(kind: type[Settings], arguments: Sequence[str], command: str, default:
 
 def usage() -> str:
     """What `dcgan --help` prints."""
-    commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    commands = "\n".join(f"  {name:<14}{summary}" for name, summary in COMMANDS.items())
     return (
         "usage: dcgan COMMAND ...\n\n"
         "Train, judge, explore and put to work deep convolutional GANs.\n\n"

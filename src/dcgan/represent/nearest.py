@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dcgan.config import NearestConfig, parse_seeds
 from dcgan.data import PackedImages, open_data
 from dcgan.device import choose_device
+from dcgan.evaluate.report import enlarged
 from dcgan.explore.project import read_images
 from dcgan.explore.sheets import sheet
 from dcgan.images import Pixels, save_image, to_input, to_pixels
@@ -87,5 +88,5 @@ def nearest(config: NearestConfig) -> Neighbours:
 
 
 def _as_model_sees(model: Discriminator, images: Pixels) -> Pixels:
-    """Images of any size in the model's own, uint8."""
-    return to_pixels(to_input(torch.from_numpy(images), model.config.size, model.config.channels))
+    """Images of any size in the model's own, uint8, large enough to look at."""
+    return enlarged(to_pixels(to_input(torch.from_numpy(images), model.config.size, model.config.channels)))

@@ -25,8 +25,17 @@ class Task:
     name: str
     classes: tuple[str, ...]
     """What it can be; no and yes for a yes/no label."""
+    labels: tuple[Label, ...]
+    """The data's labels it is made of: one for each class, or the yes/no label alone."""
     targets: Indices
     """For each image of the data set its place in `classes`, -1 where unknown."""
+
+    def values(self) -> Floats:
+        """What `labels` are for each image of the data set, N x labels; NaN where unknown."""
+        unknown = (self.targets < 0)[:, None]
+        if len(self.labels) == 1:
+            return np.where(unknown, np.nan, self.targets[:, None]).astype(np.float32)
+        return np.where(unknown, np.nan, np.eye(len(self.labels))[self.targets]).astype(np.float32)
 
     def known(self, indices: Indices) -> Indices:
         """Those of `indices` whose label is known."""
@@ -64,7 +73,7 @@ def _task(labels: Sequence[Label], values: Floats) -> Task:
     else:
         name, classes = labels[0].name, ("no", "yes")
         targets = np.nan_to_num(values[:, 0]) > 0.5
-    return Task(name, classes, np.where(unknown, -1, targets).astype(np.int64))
+    return Task(name, classes, tuple(labels), np.where(unknown, -1, targets).astype(np.int64))
 
 
 def draw_labelled(task: Task, indices: Indices, count: int | None, balanced: bool, seed: int) -> Indices:
