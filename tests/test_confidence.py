@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dcgan.confidence import accuracy, student
+from dcgan.confidence import accuracy, difference, student
 
 
 @pytest.mark.parametrize(("runs", "between"), [(5, 0.03), (5, 0.0), (3, 0.05), (1, 0.0)])
@@ -28,3 +28,19 @@ def test_student_agrees_with_scipy() -> None:
 
 def test_it_prints_in_percent() -> None:
     assert str(accuracy([0.9, 0.9], 900)) == "90.0 ± 2.0"
+
+
+@pytest.mark.parametrize(("runs", "gain"), [(5, 0.0), (3, 0.04)])
+def test_the_interval_of_a_difference_covers_it_too_and_is_narrower(runs: int, gain: float) -> None:
+    random = np.random.default_rng(1)
+    tested, covered, widths = 500, 0, []
+    for _ in range(1000):
+        images = random.random(tested)
+        luck = 0.03 * random.standard_normal((runs, 1))  # what both methods share in a run
+        one, other = (images < 0.8 + step + luck + 0.01 * random.standard_normal((runs, 1)) for step in (gain, 0))
+        found = difference(one, other)
+        covered += found.low <= gain <= found.high
+        alone = accuracy(one.mean(1).tolist(), tested)
+        widths.append((found.high - found.low) / (alone.high - alone.low))
+    assert 0.92 <= covered / 1000 <= 0.99
+    assert np.mean(widths) < 0.7
