@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcgan.config import ModelConfig
+from dcgan.data import PackedImages, open_data
+from dcgan.data.packed import MANIFEST
 from dcgan.draws import generator_for
 from dcgan.images import Pixels, to_input
 from dcgan.models import Discriminator
@@ -36,6 +38,13 @@ def features(model: Discriminator | str | Path, images: Pixels) -> Tensor:
         rows.append(torch.cat(pooled, 1).float().cpu())
     network.train(training)
     return torch.cat(rows)
+
+
+def open_images(data: str, model: Discriminator, crop: str) -> PackedImages:
+    """Open a packed data set of any size as it is; what is not packed yet is packed in the model's own size."""
+    if (Path(data).expanduser() / MANIFEST).is_file():
+        return open_data(data)
+    return open_data(data, size=model.config.size, channels=model.config.channels, crop=crop)
 
 
 def dimensions(network: Discriminator) -> int:

@@ -14,14 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcgan.config import NearestConfig, parse_seeds
-from dcgan.data import PackedImages, open_data
+from dcgan.data import PackedImages
 from dcgan.device import choose_device
 from dcgan.evaluate.report import enlarged
 from dcgan.explore.project import read_images
 from dcgan.explore.sheets import sheet
 from dcgan.images import Pixels, save_image, to_input, to_pixels
 from dcgan.models import Discriminator, Generator
-from dcgan.represent.activations import features
+from dcgan.represent.activations import features, open_images
 
 _CHUNK = 512
 
@@ -78,7 +78,7 @@ def nearest(config: NearestConfig) -> Neighbours:
         names += [f"seed {seed}" for seed in seeds]
         parts.append(Generator.from_pretrained(config.model).to(device).sample(seeds))
     queries = np.concatenate(parts)
-    data = open_data(config.data, size=None, channels=None, crop=config.crop)
+    data = open_images(config.data, model, config.crop)
     best, places = search(model, queries, data, config.count)
     shown = [_as_model_sees(model, images) for images in (queries, data.read(places.reshape(-1)))]
     found = shown[1].reshape(*places.shape, *shown[1].shape[1:])

@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from dcgan.confidence import Accuracy, accuracy
 from dcgan.config import ProbeConfig
-from dcgan.data import PackedImages, open_data
+from dcgan.data import PackedImages
 from dcgan.device import choose_device
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate import load_extractor
 from dcgan.images import Pixels, to_input
 from dcgan.models import Discriminator
-from dcgan.represent.activations import features, random_discriminator
+from dcgan.represent.activations import features, open_images, random_discriminator
 from dcgan.represent.linear import FOLDS, GRID, choose_c, fit_svm, leading, one_against_rest, right
 from dcgan.represent.tasks import Indices, Task, draw_labelled, find_tasks
 
@@ -71,7 +71,7 @@ def probe(config: ProbeConfig) -> Probe:
     """Measure what `config` asks for. Raises `DcganError` for data without labels or without images held out."""
     device = choose_device(config.device)
     model = Discriminator.from_pretrained(config.model).to(device)
-    data = open_data(config.data, crop=config.crop)
+    data = open_images(config.data, model, config.crop)
     if not len(data.held_out_indices):
         raise DcganError(
             f"{data.name} holds no images back to test on: pack it with `dcgan prepare ... --held-out 0.2` "
