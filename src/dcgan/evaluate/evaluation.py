@@ -19,6 +19,7 @@ from dcgan.config import EvaluateConfig
 from dcgan.data import PackedImages
 from dcgan.device import choose_device, describe_machine
 from dcgan.errors import DcganError
+from dcgan.evaluate.by_class import ByClass, measure_by_class
 from dcgan.evaluate.fakes import Fakes, Shape, generated, is_model, open_shaped, stored
 from dcgan.evaluate.features import FeatureExtractor, extract_features, load_extractor
 from dcgan.evaluate.figures import Figures, frechet_name, measure
@@ -61,6 +62,8 @@ class Evaluation:
     """The first fakes."""
     pairs: dict[str, Pixels]
     """Fake and nearest training image side by side, closest first, for each space of the audit."""
+    by_class: ByClass | None = None
+    """Of a conditional model."""
 
 
 class Stages:
@@ -114,6 +117,9 @@ def evaluate(
     with stages.timed("audit"):
         training = reals.first(config.audit_pool)
         found = held_out if isinstance(held_out, str) else audit(views, view(held_out), view(training), config.seed)
+    with stages.timed("classes"):
+        classes = judge_classes(generator, data, reals, len(real.features), views)
+    told = [f"no figures by class: {classes}"] if isinstance(classes, str) else []
     return Evaluation(
         protocol={**dataclasses.asdict(reals.origin), "reals": len(real.features), "fakes": len(views.features)},
         model=fakes.about,
@@ -122,12 +128,24 @@ def evaluate(
         figures=measured.named(frechet_name(extractor)),
         floor=best,
         audit=found,
-        notes=(*fakes.notes, *notes_on(config, real, views, best, found)),
+        notes=(*fakes.notes, *notes_on(config, real, views, best, found), *told),
         seconds={stage: round(seconds, 2) for stage, seconds in stages.seconds.items()},
         environment=describe_machine(device),
         samples=fakes.images.read(fakes.indices[:SAMPLES]),
         pairs={} if isinstance(found, str) else {f.space: read_pairs(f, fakes, training) for f in found.findings},
+        by_class=None if isinstance(classes, str) else classes,
     )
+
+
+def judge_classes(
+    generator: Generator | None, data: PackedImages | None, reals: RealFeatures, count: int, fakes: Views
+) -> ByClass | str | None:
+    """The figures of a conditional model class by class, by `count` of the reals; None for any other."""
+    if generator is None or not generator.config.labels:
+        return None
+    if data is None:
+        return "the training images are not here, only their features: give DATA as well"
+    return measure_by_class(generator, data, reals, count, fakes.features)
 
 
 def open_unseen(config: EvaluateConfig, data: PackedImages | None) -> PackedImages | str:

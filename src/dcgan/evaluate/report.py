@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcgan.checkpoint import write_bytes, write_json
+from dcgan.evaluate.by_class import FEWEST_OF_A_CLASS, ByClass, in_words
 from dcgan.evaluate.evaluation import Evaluation
 from dcgan.evaluate.memorisation import CONFIDENCE, NEAREST_SHARE, NEIGHBOURS, Audit, Finding
 from dcgan.images import Pixels, make_grid, save_image
@@ -50,6 +51,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "kernel": dataclasses.asdict(evaluation.measured.kernel),
         "floor": None if evaluation.floor is None else dataclasses.asdict(evaluation.floor),
         "audit": {"verdict": None, "reason": found} if isinstance(found, str) else audit_as_json(found),
+        "by_class": None if evaluation.by_class is None else dataclasses.asdict(evaluation.by_class),
         "notes": list(evaluation.notes),
         "seconds": evaluation.seconds,
         "environment": evaluation.environment,
@@ -75,6 +77,8 @@ def summary(evaluation: Evaluation, folder: Path) -> str:
         parts.append(f"{name} {shown(evaluation, name)}{floor}")
     found = evaluation.audit
     verdict = "no memorisation audit" if isinstance(found, str) else found.verdict
+    if evaluation.by_class is not None:
+        verdict = f"{in_words(evaluation.by_class.fidelity)}; {verdict}"
     return f"{', '.join(parts)}; {verdict}; {folder / PAGE_FILE}"
 
 
@@ -89,6 +93,7 @@ def page(evaluation: Evaluation) -> str:
         f"![fakes]({FAKES_FILE})",
         "*The first fakes, unpicked.*",
         *(f"> **Note:** {note}" for note in evaluation.notes),
+        *([] if evaluation.by_class is None else class_section(evaluation.by_class)),
         "## Memorisation",
         *audit_section(evaluation.audit),
         "## Protocol",
@@ -118,6 +123,42 @@ def figures_table(evaluation: Evaluation) -> str:
         f"*Kernel distance: mean over {kernel.subsets} subsets of {kernel.subset_size}, ± its standard error.*"
     )
     return "\n".join(lines)
+
+
+def class_section(by_class: ByClass) -> list[str]:
+    """Each class's distance, and the labels read back."""
+    parts = ["## By class"]
+    rows = []
+    for found in by_class.distances:
+        kernel = found.kernel
+        error = "" if kernel is None or kernel.standard_error is None else f" ± {kernel.standard_error:.2g}"
+        value = "too few images" if kernel is None else rounded(kernel.value) + error
+        floor = "" if found.floor is None else rounded(found.floor)
+        rows.append([found.name, str(found.reals), str(found.fakes), value, floor])
+    if rows:
+        parts += [
+            table(["class", "reals", "fakes", "kernel distance", "floor"], rows),
+            "*The kernel distance has no bias at small counts, so classes of different size compare. Below "
+            f"{FEWEST_OF_A_CLASS} images on a side there is none. Floor: between two halves of the class's reals.*",
+        ]
+    fidelity = by_class.fidelity
+    parts += [
+        table(
+            ["label", "fakes", "held-out reals", "what"],
+            [
+                [
+                    name,
+                    f"{value:.3f}",
+                    f"{fidelity.reals[name]:.3f}" if name in fidelity.reals else "",
+                    "R2" if name in fidelity.numbers else "share right",
+                ]
+                for name, value in fidelity.fakes.items()
+            ],
+        ),
+        f"*Labels read back from {fidelity.fake_count} fakes, and from {fidelity.real_count} real images that neither "
+        f"saw, by a classifier that learned from {fidelity.training_count} real images.*",
+    ]
+    return parts
 
 
 def audit_section(found: Audit | str) -> list[str]:

@@ -71,7 +71,7 @@ def walk(keys: Tensor, frames: int, *, loop: bool = False, spherical: bool = Tru
     points = [control[:, None].expand(-1, frames, -1) for control in controls]
     while len(points) > 1:
         points = [between(a, b, t) for a, b in itertools.pairwise(points)]
-    path = points[0].reshape(-1, keys.shape[1])
+    path = points[0].flatten(0, 1)
     path[::frames] = keys[end]  # to the bit, where the formula is off by a rounding
     return path if loop else torch.cat([path, keys[-1:]])
 
