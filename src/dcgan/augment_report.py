@@ -139,15 +139,12 @@ def plot(found: AugmentTest, path: Path) -> None:
     axes = figure.subplots()
     for number, method in enumerate(METHODS):
         values = [c.accuracies[method] for c in found.comparisons]
-        places = [c.real * (1 + 0.03 * (number - 2)) for c in found.comparisons]  # side by side
+        places = [place + 0.05 * (number - 2) for place in range(len(values))]  # side by side, not on each other
         middle = [100 * value.mean for value in values]
         bars = [50 * (value.high - value.low) for value in values]
-        style = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1}
-        axes.errorbar(places, middle, bars, label=NAMES[method], **style)
-    counts = [c.real for c in found.comparisons]
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.minorticks_off()
+        axes.errorbar(places, middle, bars, marker="o", markersize=4, capsize=2, linewidth=1, label=NAMES[method])
+    axes.set_xticks(range(len(found.comparisons)), [f"{c.real:,}" for c in found.comparisons])
+    axes.set_xlim(-0.5, len(found.comparisons) - 0.5)
     axes.set_xlabel("real training images")
     axes.set_ylabel(f"accuracy of {found.task.name}, %")
     axes.grid(alpha=0.3)

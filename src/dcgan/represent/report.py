@@ -93,27 +93,31 @@ def plot(probe: Probe, path: Path) -> None:
     tasks = list(probe.frequent)
     wide = min(3, len(tasks))
     high = -(-len(tasks) // wide)
-    figure = Figure(figsize=(max(5.5, 4 * wide), 3.2 * high + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(7, 4 * wide), 3.2 * high + 0.8), layout="constrained")
     panels = list(figure.subplots(high, wide, squeeze=False).flat)
     for axes, task in zip(panels, tasks, strict=False):
-        mine = sorted((m for m in probe.measurements if m.task == task), key=lambda m: m.images)
-        for number, (name, title) in enumerate(NAMES.items()):
-            line = [m for m in mine if m.features == name]
-            if line:
-                values = [100 * m.accuracy.mean for m in line]
-                bars = [50 * (m.accuracy.high - m.accuracy.low) for m in line]
-                places = [m.images * (1 + 0.03 * (number - 1.5)) for m in line]  # side by side, not over each other
-                axes.errorbar(places, values, bars, marker="o", markersize=4, capsize=2, linewidth=1, label=title)
-        axes.axhline(100 * probe.frequent[task], color="grey", linestyle=":", label="most frequent class")
-        counts = sorted({m.images for m in mine})
-        axes.set_xscale("log")
-        axes.set_xticks(counts, [f"{count:,}" for count in counts])
-        axes.minorticks_off()
-        axes.set_title(task)
-        axes.set_xlabel("labelled images")
-        axes.set_ylabel("accuracy, %")
-        axes.grid(alpha=0.3)
+        _draw(axes, task, [m for m in probe.measurements if m.task == task], 100 * probe.frequent[task])
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2 if wide == 1 else 5)
     figure.savefig(path, dpi=100)
+
+
+def _draw(axes: Any, task: str, measurements: list[Measurement], frequent: float) -> None:
+    """Draw one task's panel: a line for each kind of features, and what guessing gets if it is anywhere near."""
+    counts = sorted({m.images for m in measurements})
+    for number, (name, title) in enumerate(NAMES.items()):
+        line = sorted((m for m in measurements if m.features == name), key=lambda m: m.images)
+        if line:
+            values = [100 * m.accuracy.mean for m in line]
+            bars = [50 * (m.accuracy.high - m.accuracy.low) for m in line]
+            places = [counts.index(m.images) + 0.04 * (number - 1.5) for m in line]  # side by side, not on each other
+            axes.errorbar(places, values, bars, marker="o", markersize=4, capsize=2, linewidth=1, label=title)
+    lowest = min(100 * m.accuracy.low for m in measurements)
+    if frequent > lowest - 20:
+        axes.axhline(frequent, color="grey", linestyle=":", label="most frequent class")
+    axes.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
+    axes.set_title(task)
+    axes.set_xlabel("labelled images")
+    axes.set_ylabel("accuracy, %")
+    axes.grid(alpha=0.3)
