@@ -159,7 +159,7 @@ def _own_generator(
             values = task.values()
             for start in range(0, len(indices), _CHUNK):
                 chunk = indices[start : start + _CHUNK]
-                writer.append(data.read(chunk), values[chunk], None, np.zeros(len(chunk), bool))
+                writer.append(data.read(chunk), values[chunk])
             writer.terms = data.terms
             writer.source = {"name": data.name, "digest": data.digest}
         packed = PackedImages.open(part)

@@ -6,6 +6,7 @@ images what it takes to tell classes apart, and is tested on images that neither
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -182,10 +183,10 @@ class _Work:
                     # Of several networks each has a draw of its own, so that both vary together.
                     mine = drawn if len(networks) == 1 else [drawn[number % len(drawn)]]
                     for place, indices in enumerate(mine):
-                        rows = labelled[np.searchsorted(self.labelled, indices)]
+                        places = np.searchsorted(self.labelled, indices)
                         targets, truth = (torch.from_numpy(task.targets[i]) for i in (indices, self.test[task.name]))
                         seed = self.config.seed + number + place
-                        found[key].append(judge(rows, targets, tested[at], truth, len(task.classes), seed))
+                        found[key].append(judge(labelled[places], targets, tested[at], truth, len(task.classes), seed))
         return [
             Measurement(
                 task=task,
@@ -214,8 +215,10 @@ def judge(
     Features are N x F, targets N places among the classes; `seed` decides the folds of the cross-validation.
     """
     centre = features.mean(0)
-    scale = (features - centre).square().sum(1).mean().sqrt().clamp_min(1e-12)
-    x, tested = (features - centre) / scale, (test_features - centre) / scale
+    x = features = features - centre  # a copy, which frees the caller's temporary one: these take gigabytes
+    scale = torch.linalg.vector_norm(x) / math.sqrt(len(x))
+    x /= scale.clamp_min(1e-12)
+    tested = (test_features - centre) / scale.clamp_min(1e-12)
     if len(x) < x.shape[1]:
         # A linear classifier lives in the span of its images: in that span's own axes all is the same, and faster.
         basis, lengths = torch.linalg.qr(x.T)
