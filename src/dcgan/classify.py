@@ -160,6 +160,7 @@ def train_classifier(
     batch: int = 64,
     learning_rate: float = 5e-3,
     width: int = 32,
+    shift: bool = True,
     flip: bool = False,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -168,8 +169,8 @@ def train_classifier(
     """Train on the images at `indices`; the same arguments give the same classifier on the same machine.
 
     `labels` are those to learn (default: all of the data's). AdamW with a learning rate that rises over the first
-    tenth and falls to 0; images are shifted by up to 1/16 of their size, and with `flip` mirrored, half of them
-    (not for labels that tell left from right). Unknown labels count for nothing. Raises `DcganError` for data
+    tenth and falls to 0; with `shift` images are moved by up to 1/16 of their size, and with `flip` half of them are
+    mirrored (not for labels that tell left from right). Unknown labels count for nothing. Raises `DcganError` for data
     without labels, names it does not have, or a label that is nowhere known.
     """
     columns = _columns(data, labels)
@@ -188,7 +189,7 @@ def train_classifier(
     for step in tqdm(range(steps), desc="training the classifier", unit="step", disable=None if progress else True):
         chosen = indices[_batch_places(step, batch, len(indices), seed)]
         images = to_signed(torch.from_numpy(data.read(chosen)).to(device))
-        loss = _loss(classifier, classifier(_augment(images, flip, seed, step)), standard[chosen])
+        loss = _loss(classifier, classifier(_augment(images, shift, flip, seed, step)), standard[chosen])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -263,11 +264,11 @@ def _batch_places(step: int, batch: int, count: int, seed: int) -> npt.NDArray[n
     return places.numpy()
 
 
-def _augment(images: Tensor, flip: bool, seed: int, step: int) -> Tensor:
-    """Images N x C x S x S shifted, and with `flip` half of them mirrored; the edge is repeated."""
+def _augment(images: Tensor, shift: bool, flip: bool, seed: int, step: int) -> Tensor:
+    """Images N x C x S x S, with `shift` moved (the edge is repeated), and with `flip` half of them mirrored."""
     draws = generator_for(seed, "classifier augmentation", step)
     count, _, size, _ = images.shape
-    most = size // 16
+    most = size // 16 if shift else 0
     shifts = torch.randint(0, 2 * most + 1, (2, count, 1), generator=draws)
     places = torch.arange(size)
     rows, columns = (places + shifts - most).clamp(0, size - 1).to(images.device)  # each N x S
