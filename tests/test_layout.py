@@ -16,6 +16,7 @@ LAYERS = [
     {"augment_report"},
     {"augment_test"},
     {"represent"},
+    {"synthesize"},
     {"generate", "info", "compare"},
     {"explore"},
     {"train"},

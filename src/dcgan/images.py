@@ -72,6 +72,11 @@ def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
 
     `about` becomes the PNG's Description text. Raises `DcganError` for another ending or an unwritable place.
     """
+    write_bytes(path, encode_image(path, pixels, about))
+
+
+def encode_image(path: Path, pixels: Pixels, about: str | None = None) -> bytes:
+    """The bytes that `save_image` writes into a file of this name."""
     file_type = _FILE_TYPES.get(path.suffix.lower())
     if file_type is None:
         raise DcganError(f"{path}: the name of an image must end in {', '.join(_FILE_TYPES)}")
@@ -88,4 +93,4 @@ def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
         options["lossless"] = True
     buffer = io.BytesIO()
     image.save(buffer, file_type, **options)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -28,6 +28,7 @@ COMMANDS = {
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
     "probe": "Measure how well a linear classifier does on what the discriminator learned.",
     "nearest": "Find the images that are most like given ones to the discriminator.",
+    "augment": "Write a labelled synthetic data set.",
     "augment-test": "Test whether synthetic data help a classifier, on fractions of the real data.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }

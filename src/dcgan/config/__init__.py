@@ -4,6 +4,7 @@ One frozen dataclass a command: its fields are the command's flags and the keys 
 decided in this order, later wins: the defaults here, the preset, the `--config` file, the flags.
 """
 
+from dcgan.config.augment import AugmentConfig
 from dcgan.config.augment_test import AugmentTestConfig
 from dcgan.config.base import Device, Label, from_json, label_groups
 from dcgan.config.data import PrepareConfig, check_crop
@@ -29,6 +30,7 @@ __all__ = [
     "PRESETS",
     "SIZES",
     "ArithmeticConfig",
+    "AugmentConfig",
     "AugmentTestConfig",
     "CompareConfig",
     "Device",
