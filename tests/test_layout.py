@@ -13,6 +13,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"augment_report"},
+    {"augment_test"},
+    {"represent"},
+    {"synthesize"},
     {"generate", "info", "compare", "export", "convert"},
     {"explore"},
     {"train"},
@@ -20,7 +24,7 @@ LAYERS = [
     {"classify"},
     {"models", "losses", "diffaug", "data"},
     {"animation", "conditions", "hub"},
-    {"images", "draws", "device", "convolution"},
+    {"images", "draws", "device", "convolution", "confidence"},
     {"checkpoint", "config"},
     {"errors"},
 ]

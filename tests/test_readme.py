@@ -25,6 +25,8 @@ QUICK = {
         "--sample-count", "4", "--no-tensorboard", "--device", "cpu", "--evaluate-samples", "20",
     ],
     "evaluate": ["-n", "40", "--audit-pool", "50"],
+    "probe": ["--images", "50", "--seeds", "2", "--against", "pixels"],
+    "augment-test": ["--seeds", "2", "--steps", "2", "--width", "4", "--synthetic", "32", "--kimg", "0.064"],
 }  # fmt: skip
 
 
@@ -76,7 +78,8 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
     judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
-    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal", "export", "import"}
+    others = {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest", "augment-test", "export", "import"}
+    assert set(ran) == judged | others
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}

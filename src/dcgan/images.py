@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image, PngImagePlugin
 
 from dcgan.checkpoint import write_bytes
 from dcgan.errors import DcganError
 
 Pixels = npt.NDArray[np.uint8]
+_GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow's conversion
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _FILE_TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -28,6 +30,23 @@ def to_levels(images: torch.Tensor) -> torch.Tensor:
     """Floats N x C x H x W in [-1, 1] to uint8 N x H x W x C, rounded to the nearest level and clipped."""
     levels = images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
     return levels.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def to_input(pixels: torch.Tensor, size: int, channels: int) -> torch.Tensor:
+    """uint8 N x H x W x C, grey or RGB and of any size, as a network's input N x channels x size x size in [-1, 1].
+
+    Colours become grey as the eye weighs them, grey becomes three equal channels; sizes change bilinearly, with
+    antialiasing. Raises `DcganError` for other numbers of channels.
+    """
+    images, found = to_signed(pixels), pixels.shape[-1]
+    if found != channels:
+        if {found, channels} != {1, 3}:
+            raise DcganError(f"a network for grey or RGB images reads these alone, not ones of {found} channels")
+        weights = torch.tensor(_GREY, device=images.device).view(3, 1, 1)
+        images = images.expand(-1, 3, -1, -1) if found == 1 else (images * weights).sum(1, keepdim=True)
+    if images.shape[2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return images
 
 
 def to_pixels(images: torch.Tensor) -> Pixels:
@@ -58,6 +77,11 @@ def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
 
     `about` becomes the PNG's Description text. Raises `DcganError` for another ending or an unwritable place.
     """
+    write_bytes(path, encode_image(path, pixels, about))
+
+
+def encode_image(path: Path, pixels: Pixels, about: str | None = None) -> bytes:
+    """The bytes that `save_image` writes into a file of this name."""
     file_type = _FILE_TYPES.get(path.suffix.lower())
     if file_type is None:
         raise DcganError(f"{path}: the name of an image must end in {', '.join(_FILE_TYPES)}")
@@ -74,4 +98,4 @@ def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
         options["lossless"] = True
     buffer = io.BytesIO()
     image.save(buffer, file_type, **options)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

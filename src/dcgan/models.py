@@ -21,7 +21,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.conditions import Condition, LabelCode, condition_rows
-from dcgan.config import ModelConfig, from_json, label_groups
+from dcgan.config import ModelConfig, from_json
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
@@ -112,8 +112,9 @@ class Generator(_Network):
     after each but the last, which ends in tanh without BatchNorm.
 
     A conditional one (`config.labels`) takes [z, y], N x (Z + L), where y codes the labels (`code`); z alone leaves
-    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, so that labels
-    are as loud as z from the first step on.
+    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, but small ones: a
+    label as a whole starts as loud as one number of z. Louder labels drown z, as each of them is the same for half
+    the images and so learns far faster: all faces of a class became one.
     """
 
     role = "generator"
@@ -147,11 +148,10 @@ class Generator(_Network):
         return nn.ReLU(inplace=True)
 
     def initialize(self, generator: torch.Generator) -> Self:
-        """Draw all weights as `_Network` says, but W so that each number of W y varies as one of z."""
+        """Draw all weights as `_Network` says, but W so that what it makes of one label has norm 1."""
         super().initialize(generator)
         if self.embedding is not None:
-            groups = len(label_groups(self.config.labels))  # about as many numbers of y are not 0, each near 1 in size
-            nn.init.normal_(self.embedding.weight, 0.0, groups**-0.5, generator=generator)
+            nn.init.normal_(self.embedding.weight, 0.0, self.config.latent_size**-0.5, generator=generator)
         return self
 
     def embed(self, latents: torch.Tensor) -> torch.Tensor:
@@ -249,8 +249,10 @@ class Discriminator(_Network):
     """Images N x C x H x W in [-1, 1] to logits N; above 0 means real.
 
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
-    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over
-    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing.
+    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, the mean of its 4x4 features> for
+    the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing. The paper's
+    sum over places would be the same with another V, but Adam then moves the logit 16 times as far in one step, and
+    the generator is left behind.
     """
 
     role = "discriminator"
@@ -289,7 +291,7 @@ class Discriminator(_Network):
         """Logits of the last of `features`, N x C x 4 x 4, and of the labels' codes."""
         logits: torch.Tensor = self.last(features)
         if labels is not None and self.projection is not None:
-            logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
+            logits = logits + (self.projection(labels) * features.float().mean((2, 3))).sum(1)
         return logits
 
 

@@ -4,6 +4,8 @@ One frozen dataclass a command: its fields are the command's flags and the keys 
 decided in this order, later wins: the defaults here, the preset, the `--config` file, the flags.
 """
 
+from dcgan.config.augment import AugmentConfig
+from dcgan.config.augment_test import AugmentTestConfig
 from dcgan.config.base import Device, Label, from_json, label_groups
 from dcgan.config.data import MergeConfig, PrepareConfig, check_crop, parse_part
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
@@ -22,6 +24,7 @@ from dcgan.config.explore import (
 )
 from dcgan.config.export import ExportConfig, ImportConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
+from dcgan.config.represent import NearestConfig, ProbeConfig
 from dcgan.config.train import (
     DEFAULT_PRESET,
     FEW_IMAGES,
@@ -38,6 +41,8 @@ __all__ = [
     "PRESETS",
     "SIZES",
     "ArithmeticConfig",
+    "AugmentConfig",
+    "AugmentTestConfig",
     "CompareConfig",
     "Device",
     "DirectionsConfig",
@@ -53,9 +58,11 @@ __all__ = [
     "Latent",
     "MergeConfig",
     "ModelConfig",
+    "NearestConfig",
     "PickConfig",
     "PrepareConfig",
     "PrincipalConfig",
+    "ProbeConfig",
     "ProjectConfig",
     "SmoothnessConfig",
     "TrainConfig",

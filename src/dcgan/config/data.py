@@ -17,7 +17,7 @@ class PrepareConfig:
     """Pack images once into a form that training reads fast."""
 
     source: Positional[str]
-    """A folder, a .zip or .tar of images, a folder with CelebA's official files, or the word toy."""
+    """A folder, a .zip or .tar of images, CelebA's, CIFAR-10's or SVHN's official files, or the word toy or digits."""
     out: Positional[str]
     """Folder to create for the packed data set."""
     size: int = 64
@@ -27,9 +27,9 @@ class PrepareConfig:
     channels: int = 3
     """3 for colour, 1 for grey."""
     split: Literal["all", "train", "valid", "test"] = "all"
-    """CelebA's official partition to take."""
+    """Official part to take: CelebA's, or CIFAR-10's and SVHN's train or test."""
     held_out: float = 0.05
-    """Share of the images that training never sees (none below 500 images; CelebA's own partition where present)."""
+    """Share of the images that training never sees (none below 500 images; the official part where there is one)."""
     count: int = 5000
     """Number of faces to draw, for toy only."""
     seed: int = 0

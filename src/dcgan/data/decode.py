@@ -63,7 +63,7 @@ def decode(data: bytes, size: int, channels: int, crop: str) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, mostly; what matters is raised
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                return _decode(image, size, channels, crop)
+                return fit(image, size, channels, crop)
     except UnusableError:
         raise
     except UnidentifiedImageError as error:
@@ -74,7 +74,8 @@ def decode(data: bytes, size: int, channels: int, crop: str) -> Decoded:
         raise UnusableError("truncated" if "truncated" in str(error) else "damaged") from error
 
 
-def _decode(image: Image.Image, size: int, channels: int, crop: str) -> Decoded:
+def fit(image: Image.Image, size: int, channels: int, crop: str) -> Decoded:
+    """An image as `decode` makes it of a file; `UnusableError` if it is too large, or smaller than the crop."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnusableError("too large")

@@ -27,7 +27,8 @@ from tqdm import tqdm
 from dcgan import __version__
 from dcgan.config import Label, PrepareConfig, parse_part
 from dcgan.data import celeba
-from dcgan.data.decode import decode
+from dcgan.data.arrays import ArraySet, is_array_set, read_array_set
+from dcgan.data.decode import decode, fit
 from dcgan.data.entries import Listed
 from dcgan.data.packed import Floats, Images, PackedImages
 from dcgan.data.reuse import Earlier, Reuse
@@ -59,6 +60,8 @@ def prepare(config: PrepareConfig) -> PackedImages:
     refuse_existing(out)
     if config.source == "toy":
         _pack_toy(config, out)
+    elif is_array_set(config.source):
+        _pack_arrays(config, out, read_array_set(config.source).part(config.split))
     else:
         reuse = None if config.reuse is None else Reuse(PackedImages.open(config.reuse), deciding_settings(config))
         with Source(Path(config.source).expanduser(), config.split, parse_part(config.part)) as source:
@@ -112,6 +115,23 @@ def _append(
         np.array([entry.held_out for entry in kept], bool) if official else None,
         [Listed(entry.name, digest, reason) for entry, digest, reason in listed],
     )
+
+
+def _pack_arrays(config: PrepareConfig, out: Path, arrays: ArraySet) -> None:
+    official = arrays.test is not None and config.held_out == PrepareConfig.held_out
+    rows = np.eye(len(arrays.classes), dtype=np.float32)
+    with _writer(config, out, arrays.name, [Label(name, "class") for name in arrays.classes], ()) as writer:
+        for start in tqdm(range(0, len(arrays.images), CHUNK), unit="chunk", desc="preparing", disable=None):
+            chunk = slice(start, start + CHUNK)
+            images = [Image.fromarray(image.squeeze()) for image in arrays.images[chunk]]
+            try:
+                pixels = np.stack([fit(image, config.size, config.channels, config.crop).pixels for image in images])
+            except UnusableError as error:
+                raise DcganError(f"the images of {arrays.name} are {error}") from error
+            test = arrays.test[chunk] if arrays.test is not None and official else None
+            writer.append(pixels, rows[arrays.targets[chunk]], None, test)
+        writer.terms = config.terms or arrays.terms
+        writer.source = {"name": arrays.name, "digest": arrays.digest}
 
 
 def _pack_toy(config: PrepareConfig, out: Path) -> None:

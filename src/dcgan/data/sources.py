@@ -15,6 +15,7 @@ import numpy as np
 from dcgan.config import Label
 from dcgan.data import celeba
 from dcgan.data.packed import Floats
+from dcgan.data.table import LabelTable, find_table, read_table
 from dcgan.data.trees import TAR_SUFFIXES, Payload, UnusableError, ZipTree, open_tree, read_payload
 from dcgan.errors import DcganError
 
@@ -58,7 +59,8 @@ class Source:
         except BaseException:
             self.close()
             raise
-        self._classes = {} if self._is_celeba else _find_classes(self._names)
+        self._table = self._read_table()
+        self._classes = {} if self._is_celeba or self._table is not None else _find_classes(self._names)
         self.labels = self._find_labels()
         """What each number of an entry's labels means."""
         self.landmarks = () if self._annotations.landmarks is None else celeba.LANDMARKS
@@ -90,6 +92,8 @@ class Source:
         for name in itertools.islice(self._names, first, None):
             if self._annotations.attributes is not None:
                 labels = self._annotations.attributes.row(name)
+            elif self._table is not None:
+                labels = self._table.rows.get(name)
             else:
                 labels = one_hot.get(self._classes.get(name, ""))
             points = None if marks is None else marks.row(name)
@@ -119,6 +123,15 @@ class Source:
     def _is_celeba(self) -> bool:
         return bool(self._annotations) or self._images is not self._tree
 
+    def _read_table(self) -> LabelTable | None:
+        """The labels of a labels.csv, unless CelebA's own are there."""
+        name = find_table(self._tree.names) if self._annotations.attributes is None else None
+        try:
+            return None if name is None else read_table(name, self._read_annotation(name), self._images.names)
+        except BaseException:
+            self.close()
+            raise
+
     def _read_annotation(self, name: str) -> bytes:
         try:
             return read_payload(self._tree.payload(name))
@@ -136,7 +149,7 @@ class Source:
             names = [name for name in names if not celeba.is_annotation(name)]
             names = [name for name in names if f"/{celeba.IMAGES}" in f"/{PurePosixPath(name).parent}"] or names
         images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-        others = sorted(set(names) - set(images))
+        others = sorted(set(names) - set(images) - {find_table(names)})
         return images, sorted(self._images.skipped) + [(name, "not an image") for name in others]
 
     def _choose_split(self, split: str, path: Path) -> list[str]:
@@ -151,6 +164,8 @@ class Source:
     def _find_labels(self) -> tuple[Label, ...]:
         if self._annotations.attributes is not None:
             return tuple(Label(name, "binary") for name in self._annotations.attributes.columns)
+        if self._table is not None:
+            return self._table.labels
         return tuple(Label(name, "class") for name in sorted(set(self._classes.values())))
 
 

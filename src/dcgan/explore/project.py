@@ -275,12 +275,14 @@ def project(config: ProjectConfig) -> Projected:
     return Projected(out, picture, names, errors, own_errors)
 
 
-def read_images(paths: Sequence[str], generator: Generator, crop: str = "square") -> tuple[list[str], Pixels]:
-    """Names and images, uint8 N x H x W x C as `generator` makes them, of image files, folders and archives.
+def read_images(
+    paths: Sequence[str], model: Generator | Discriminator, crop: str = "square"
+) -> tuple[list[str], Pixels]:
+    """Names and images, uint8 N x H x W x C of the size that `model` knows, of image files, folders and archives.
 
     They are prepared as training data is. Raises `DcganError` for what cannot be read or decoded.
     """
-    size, channels = generator.config.size, generator.config.channels
+    size, channels = model.config.size, model.config.channels
     if channels not in (1, 3):
         raise DcganError(f"images can be prepared as grey or RGB, but this model's have {channels} channels")
     names, images = [], []
@@ -294,7 +296,7 @@ def read_images(paths: Sequence[str], generator: Generator, crop: str = "square"
             try:
                 images.append(decode(read_payload(payload), size, channels, crop).pixels)
             except UnusableError as error:
-                raise DcganError(f"{name} cannot be projected: {error}") from error
+                raise DcganError(f"{name} cannot be used: {error}") from error
             names.append(name)
     if not images:
         raise DcganError(f"there is no image in {', '.join(paths)}")
