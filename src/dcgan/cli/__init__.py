@@ -26,6 +26,7 @@ COMMANDS = {
     "edit": "Change attributes of faces by moving them along directions.",
     "principal": "Find the directions in which images change most, without labels.",
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
+    "studio": "Play with a model in the browser.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 

@@ -21,6 +21,7 @@ from dcgan.config.explore import (
     parse_list,
 )
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
+from dcgan.config.studio import StudioConfig
 from dcgan.config.train import PRESETS, SIZES, Latent, ModelConfig, TrainConfig
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "PrincipalConfig",
     "ProjectConfig",
     "SmoothnessConfig",
+    "StudioConfig",
     "TrainConfig",
     "check_crop",
     "from_json",
