@@ -52,7 +52,7 @@ def read_photo(data: bytes, generator: Generator) -> Pixels:
     if channels not in (1, 3):
         raise DcganError(f"photos are grey or RGB, but this model's images have {channels} channels")
     try:
-        return decode(data, size, channels, "square", MOST_PIXELS).pixels
+        return decode(data, size, channels, "square", MOST_PIXELS).pixels.copy()  # torch wants it writable
     except UnusableError as error:
         told = f"too large, {MOST_PIXELS // 10**6} million pixels are the most" if str(error) == "too large" else error
         raise DcganError(f"the photo cannot be used: {told}") from error

@@ -109,6 +109,8 @@ class _Reader:
         if len(keys) > 2:
             path = path_between(keys, self.config.latent, loop=True)
             return path[round(share * len(path)) % len(path)]
+        if share in (0, 1):  # to the bit, where the formula is off by a rounding
+            return keys[round(share)]
         between = lerp if self.config.latent == "uniform" else slerp
         return between(keys[0], keys[1], torch.tensor([share]))
 

@@ -28,32 +28,32 @@ def serve(config: StudioConfig) -> None:
 
     path = chosen_model(config.model)
     token = (config.token or secrets.token_urlsafe(18)) if config.public else None
-    listening = listen("0.0.0.0" if config.public else "127.0.0.1", config.port)
-    model = StudioModel.load(path, config.device)
-    if model.complaint:
-        print(f"dcgan: directions are left out: {model.complaint}", file=sys.stderr)
-    run = find_run(path)
-    app = create_app(model, Run(run) if run else None, token=token)
-    settings = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        limit_concurrency=512,
-        backlog=512,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=2,
-    )
-    url = address(listening.getsockname()[1], token)
-    print(f"{model.name}: open {url}", flush=True)
-    if config.public:
-        print(f"anyone who reaches this machine ({socket.gethostname()}) and has the token may use it", flush=True)
-    print("Ctrl-C ends it", flush=True)
-    if config.open:
-        webbrowser.open(url)  # the socket listens already: the browser waits for the first answer
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(settings).run(sockets=[listening])
+    with listen("0.0.0.0" if config.public else "127.0.0.1", config.port) as listening:
+        model = StudioModel.load(path, config.device)
+        if model.complaint:
+            print(f"dcgan: directions are left out: {model.complaint}", file=sys.stderr)
+        run = find_run(path)
+        app = create_app(model, Run(run) if run else None, token=token)
+        url = address(listening.getsockname()[1], token)
+        print(f"{model.name}: open {url}", flush=True)
+        if config.public:
+            print(f"anyone who reaches this machine ({socket.gethostname()}) and has the token may use it", flush=True)
+        print("Ctrl-C ends it", flush=True)
+        if config.open:
+            webbrowser.open(url)  # the socket listens already: the browser waits for the first answer
+        settings = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            limit_concurrency=512,
+            backlog=512,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run(sockets=[listening])
 
 
 def chosen_model(path: str) -> Path:

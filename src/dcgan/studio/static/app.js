@@ -33,7 +33,7 @@ function showTab(tab) {
     button.tabIndex = on ? 0 : -1;
     get(button.dataset.tab).hidden = !on;
   }
-  document.querySelector("main").classList.toggle("wide", tab === "run");
+  document.querySelector("main").classList.toggle("wide", tab === "run" || tab === "photo");
 }
 
 function theme() {
@@ -84,6 +84,7 @@ async function start() {
   useModel(model);
   const another = read(location.hash, model);
   document.title = `${model.name} · dcgan studio`;
+  get("model-name").textContent = model.name;
   facts(model);
   get("tab-run").hidden = !model.run;
   if (!model.directions.length) get("tab-map").hidden = true;

@@ -10,7 +10,7 @@ function element(name, attributes, text) {
   return made;
 }
 
-export const short = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(Math.abs(value) < 0.1 ? 3 : 2));
+export const short = (value) => (value === null || value === undefined ? "–" : value === 0 ? "0" : Number.isInteger(value) && value < 100 ? String(value) : Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(Math.abs(value) < 0.1 ? 3 : 2));
 
 // lines: [[label, values]]; low and high: fixed ends of the scale, if any.
 export function chart(title, x, lines, { height = 150, low = null, high = null } = {}) {
@@ -47,7 +47,10 @@ export function chart(title, x, lines, { height = 150, low = null, high = null }
     lines.forEach(([, numbers], i) => { legends[i].textContent = short(numbers[at ?? numbers.length - 1]); });
     foot.children[1].textContent = at === null ? "" : `${short(x[at])} kimg`;
   };
-  foot.children[0].textContent = `${short(top)} to ${short(bottom)}`;
+  foot.children[0].textContent = short(bottom);
+  const ceiling = document.createElement("span");
+  ceiling.className = "high";
+  ceiling.textContent = short(top);
   foot.children[2].textContent = `${short(last)} kimg`;
   svg.addEventListener("pointermove", (event) => {
     const place = svg.getBoundingClientRect();
@@ -60,6 +63,6 @@ export function chart(title, x, lines, { height = 150, low = null, high = null }
   });
   svg.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); tell(null); });
   tell(null);
-  box.append(svg, foot);
+  box.append(ceiling, svg, foot);
   return box;
 }
