@@ -71,27 +71,27 @@ export async function flatten(recipe) {
 // A face in motion: always the newest wish, one request at a time; the exact face once it rests.
 export class Follower {
   constructor(show, complain) {
-    Object.assign(this, { show, complain, wanted: null, shown: null, busy: false, rest: 0, exact: null });
+    Object.assign(this, { show, complain, wanted: null, shown: null, settled: null, busy: false, rest: 0, exact: null });
   }
 
   follow(recipe) {
     if (recipe === this.wanted) return;
-    this.wanted = recipe;
+    Object.assign(this, { wanted: recipe, settled: null });
     this.exact?.abort();
     clearTimeout(this.rest);
     this.rest = setTimeout(() => this.settle(recipe), 160);
     if (!this.busy) this.run();
   }
 
-  stop() { this.wanted = null; clearTimeout(this.rest); this.exact?.abort(); }
+  stop() { Object.assign(this, { wanted: null, shown: null }); clearTimeout(this.rest); this.exact?.abort(); }
 
   async run() {
     this.busy = true;
-    while (this.wanted !== null && this.wanted !== this.shown) {
+    while (this.wanted !== null && this.wanted !== this.shown && this.wanted !== this.settled) {
       const recipe = this.wanted;
       try {
         const [face] = await cut(await ask(query("/api/faces", [recipe], { quick: 1 })), 1);
-        if (this.wanted !== null && this.shown !== `exact ${this.wanted}`) this.show(face, recipe, false);
+        if (this.wanted !== null && this.wanted !== this.settled) this.show(face, recipe, false);
         this.shown = recipe;
       } catch (error) { this.complain(error); break; }
     }
@@ -102,7 +102,7 @@ export class Follower {
     this.exact = new AbortController();
     try {
       const [face] = await faces([recipe], this.exact.signal);
-      if (this.wanted === recipe) { this.show(face, recipe, true); this.shown = recipe; }
+      if (this.wanted === recipe) { this.settled = recipe; this.show(face, recipe, true); }
     } catch (error) { if (error.name !== "AbortError") this.complain(error); }
   }
 }

@@ -1,11 +1,12 @@
 // From an address to a page.
 
-import { askJson, useModel } from "./api.js";
+import { askJson, query, useModel } from "./api.js";
 import { Map2D } from "./map.js";
 import { Photo } from "./photo.js";
+import { isSeed } from "./recipe.js";
 import { Run } from "./run.js";
 import { Stage } from "./stage.js";
-import { change, listen, read, view } from "./view.js";
+import { change, listen, read, resolve, view } from "./view.js";
 import { Wall } from "./wall.js";
 
 const get = (id) => document.getElementById(id);
@@ -76,6 +77,16 @@ function key(event, wall, stage) {
   else if (pressed === "?") get("about").showModal();
 }
 
+// Leave out of the view what the server cannot read: a link may have been cut short.
+async function sound() {
+  const doubtful = [...new Set([...view.faces, ...view.picks])].filter((recipe) => !isSeed(recipe));
+  const answers = await Promise.allSettled(doubtful.map((recipe) => askJson(query("/api/latents", [resolve(recipe)]))));
+  const bad = new Set(doubtful.filter((_, i) => answers[i].status === "rejected"));
+  view.picks = view.picks.filter((recipe) => !bad.has(recipe));
+  view.faces = view.faces.map((recipe, i) => (bad.has(recipe) ? String(i) : recipe));
+  if (bad.size) say("Part of this link cannot be read and is left out.");
+}
+
 async function start() {
   if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
   get("theme").addEventListener("click", theme);
@@ -83,6 +94,7 @@ async function start() {
   const model = await askJson("/api/model");
   useModel(model);
   const another = read(location.hash, model);
+  await sound();
   document.title = `${model.name} · dcgan studio`;
   get("model-name").textContent = model.name;
   facts(model);
@@ -113,7 +125,7 @@ async function start() {
     next.click();
   });
   addEventListener("keydown", (event) => key(event, wall, stage));
-  addEventListener("hashchange", () => { notice(read(location.hash, model)); change({ ...view }); });
+  addEventListener("hashchange", async () => { notice(read(location.hash, model)); await sound(); change({ ...view }); });
   notice(another);
   change({ ...view });
   document.documentElement.dataset.ready = "true";

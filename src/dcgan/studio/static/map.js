@@ -118,7 +118,7 @@ export class Map2D {
     this.plane.classList.remove("touched");
     this.css(this.place(), "--x", "--y");
     this.stage.setDials();
-    this.stage.follower.follow(current());
+    this.stage.follow(current());
   }
 
   key(event) {

@@ -1,7 +1,7 @@
 // Faces as text, as dcgan.studio.recipes reads them, and in words.
 
 const NUMBER = (value) => String(Math.round(value * 10000) / 10000);
-export const isSeed = (recipe) => /^\d+$/.test(recipe);
+export const isSeed = (recipe) => /^\d{1,18}$/.test(recipe);
 export const name = (direction) => encodeURIComponent(direction).replace(/[!~*'()]/g,
   (letter) => `%${letter.charCodeAt(0).toString(16)}`);
 

@@ -42,12 +42,14 @@ export class Stage {
     for (const button of get("downloads").querySelectorAll("[data-kind]")) {
       button.disabled = ["strip", "gif", "webp"].includes(button.dataset.kind) && !several;
     }
-    if (!this.playing) this.follower.follow(current());
+    if (!this.playing) this.follow(current());
     this.caption();
   }
 
   // A face for a moment, such as under the pointer on the map.
-  preview(edits) { this.pause(); this.follower.follow(current(edits)); }
+  preview(edits) { this.pause(); this.follow(current(edits)); }
+
+  follow(recipe) { this.print.dataset.wanted = recipe; this.follower.follow(recipe); }
 
   show(face, recipe, exact) {
     paint(this.print, face);

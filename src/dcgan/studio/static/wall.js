@@ -52,6 +52,7 @@ export class Wall {
     const wanted = view.faces.map(resolve);
     const stale = wanted.map((recipe, i) => i).filter((i) => wanted[i] !== this.drawn[i]);
     if (!stale.length) return;
+    this.sheet.ariaBusy = "true";
     try {
       const pictures = await faces(stale.map((i) => wanted[i]), drawing.signal);
       stale.forEach((i, at) => {
@@ -66,7 +67,7 @@ export class Wall {
         }
         this.drawn[i] = wanted[i];
       });
-      this.sheet.dispatchEvent(new CustomEvent("drawn"));
+      this.sheet.ariaBusy = "false";
     } catch (error) { if (error.name !== "AbortError") this.say(error.message); }
   }
 
