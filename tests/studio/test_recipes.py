@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -49,10 +51,8 @@ def test_a_latent_comes_back_to_the_bit(numbers: list[float]) -> None:
 
 @given(st.text(alphabet="0123456789tz(~@.)+:%-abAB", max_size=40))
 def test_any_text_is_a_latent_or_told_to_be_wrong(text: str) -> None:
-    try:
+    with contextlib.suppress(DcganError):
         assert read(text).isfinite().all()
-    except DcganError:
-        pass
 
 
 @pytest.mark.parametrize(
