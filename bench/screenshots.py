@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -64,7 +64,9 @@ def main() -> None:
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
-        def take(view: str, scheme: str, wait: Callable[[Any], None], phone: bool = False) -> Image.Image:
+        def take(
+            view: str, scheme: Literal["light", "dark"], wait: Callable[[Any], None], phone: bool = False
+        ) -> Image.Image:
             width, height = PHONE if phone else DESKTOP
             context = browser.new_context(
                 viewport={"width": width, "height": height},

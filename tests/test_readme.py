@@ -22,6 +22,7 @@ QUICK = {
         "--sample-count", "4", "--no-tensorboard", "--device", "cpu", "--evaluate-samples", "20",
     ],
     "evaluate": ["-n", "40", "--audit-pool", "50"],
+    "studio": ["--port", "0"],
 }  # fmt: skip
 
 
@@ -35,6 +36,8 @@ def commands() -> list[list[str]]:
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DCGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)  # it would serve for ever
+    monkeypatch.setattr("webbrowser.open", lambda url: True)
     for i, face in enumerate(draw_faces(range(24), 128).images):
         save_image(tmp_path / "photos" / f"{i}.png", face)
     with zipfile.ZipFile("img_align_celeba.zip", "w") as archive:
@@ -52,7 +55,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
     judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
-    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal"}
+    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal", "studio"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}

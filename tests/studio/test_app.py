@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import threading
 import zlib
 from collections.abc import Callable
@@ -18,11 +19,14 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from dcgan.checkpoint import write_bytes
 from dcgan.config import GenerateConfig
 from dcgan.explore import slerp
 from dcgan.explore.files import read_latents
 from dcgan.generate import generate
 from dcgan.images import Pixels, encode_image, make_grid
+from dcgan.models import Generator
+from dcgan.studio.app import create_app
 from dcgan.studio.model import StudioModel
 from dcgan.studio.projector import Found, Projector, Step
 from dcgan.studio.recipes import FRAMES_A_STEP, path_between
@@ -246,6 +250,21 @@ def test_the_page_says_what_it_needs_of_the_model(client: TestClient, model: Stu
     assert [d["name"] for d in about["directions"][:2]] == ["big smile", "weights-1"]
     assert about["projects"]
     assert about["run"]
+
+
+def test_a_model_that_training_has_replaced_is_taken_up(model: StudioModel, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copyfile(run_folder / "model.safetensors", tmp_path / "model.safetensors")
+    with TestClient(create_app(StudioModel.load(tmp_path)), base_url="http://127.0.0.1") as client:
+        before = client.get("/api/model").json()["digest"]
+        assert before == model.digest
+        checkpoint = sorted((run_folder / "checkpoints").iterdir())[-1]
+        write_bytes(tmp_path / "model.safetensors", (checkpoint / "model.safetensors").read_bytes())
+        newer = Generator.from_pretrained(checkpoint)
+        assert client.get("/api/model").json()["digest"] == newer.about["digest"]
+        assert np.array_equal(picture(client.get("/api/faces?f=1").content), newer.sample([1])[0])
+        assert client.get(f"/api/faces?f=1&m={before[:12]}").status_code == 409
+        (tmp_path / "model.safetensors").write_bytes(b"no model")
+        assert client.get("/api/model").json()["digest"] == newer.about["digest"]
 
 
 def test_the_page_and_all_it_names_are_there(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], run_folder: Path, tmp_path: Path) -> None:
     assert "name a model" in refused(capsys)
     assert "does not exist" in refused(capsys, str(tmp_path / "none"), "--port", "0")
+    (tmp_path / "young").mkdir()
+    for name in ("config.json", "metrics.jsonl"):
+        shutil.copyfile(run_folder / name, tmp_path / "young" / name)
+    assert "first checkpoint" in refused(capsys, str(tmp_path / "young"), "--port", "0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"try --port {port + 1}" in refused(capsys, str(run_folder), "--port", str(port))

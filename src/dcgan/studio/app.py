@@ -90,6 +90,7 @@ class Studio:
         # slow each other down a hundredfold.
         self.threads = max(1, torch.get_num_threads() // 2)
         self.distance: float | None = None
+        self.reloading = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -109,7 +110,10 @@ class Studio:
         return FileResponse(STATIC / "index.html", headers=_FRESH)
 
     async def about(self, request: Request) -> Response:
-        """What the page needs to know of the model."""
+        """What the page needs to know of the model; of a run that trains, the newest one is taken up here."""
+        async with self.reloading:
+            if newer := await run_in_threadpool(self.model.newer):
+                self._adopt(newer)
         return JSONResponse(
             {
                 **self.model.describe(),
@@ -123,6 +127,13 @@ class Studio:
             },
             headers=_FRESH,
         )
+
+    def _adopt(self, model: StudioModel) -> None:
+        """Go on with another model; pages of the one before are told to reload (409)."""
+        self.model, self.distance = model, None
+        self.renderer.generator = model.generator
+        if self.projector is not None and model.discriminator is not None:
+            self.projector.generator, self.projector.discriminator = model.generator, model.discriminator
 
     async def faces(self, request: Request) -> Response:
         """The faces of all `f`, left to right and top to bottom, 8 a row, without gaps.

@@ -13,7 +13,7 @@ from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.explore import Direction, from_weights, read_directions
 from dcgan.explore.files import beside
-from dcgan.models import Discriminator, Generator, model_file
+from dcgan.models import MODEL_FILE, Discriminator, Generator, model_file
 
 PRINCIPAL = 8
 """Principal directions found from the weights where none were found by `dcgan principal`."""
@@ -26,7 +26,10 @@ class StudioModel:
     generator: Generator
     discriminator: Discriminator | None
     directions: dict[str, Direction]
-    name: str
+    path: Path
+    """The model's file."""
+    version: tuple[int, int]
+    """Size and time of change of the file that was read."""
     complaint: str | None = None
     """Why stored directions are not used, if so."""
     vectors: dict[str, Tensor] = field(init=False)
@@ -40,6 +43,8 @@ class StudioModel:
     def load(cls, path: str | Path, device: str = "auto") -> StudioModel:
         """Read a model and what lies beside it; raises `DcganError` if there is no model."""
         place = choose_device(device)
+        file = model_file(path).resolve()
+        version = _version(file)  # before it is read: what changes meanwhile is read again
         generator = Generator.from_pretrained(path).to(place)
         try:
             discriminator = Discriminator.from_pretrained(path).to(place)
@@ -52,9 +57,21 @@ class StudioModel:
             directions, complaint = {}, str(error)
         if not any("method" in direction.about for direction in directions.values()):
             directions = {**directions, **principal_directions(generator)}
-        file = model_file(path).resolve()
-        name = file.parent.name if file.name == "model.safetensors" else file.stem
-        return cls(generator, discriminator, directions, name, complaint)
+        return cls(generator, discriminator, directions, file, version, complaint)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the folder of its run, or its file."""
+        return self.path.parent.name if self.path.name == MODEL_FILE else self.path.stem
+
+    def newer(self) -> StudioModel | None:
+        """The model that a run has put in this one's place since, if so."""
+        try:
+            if _version(self.path) == self.version:
+                return None
+            return StudioModel.load(self.path, next(self.generator.parameters()).device.type)
+        except (OSError, DcganError):  # it is gone, or another program's now: what is loaded stays
+            return None
 
     def describe(self) -> dict[str, Any]:
         """JSON-able, for the page."""
@@ -72,6 +89,11 @@ class StudioModel:
             "about": {name: about[name] for name in keep if about.get(name)},
             "parameters": sum(parameter.numel() for parameter in self.generator.parameters()),
         }
+
+
+def _version(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def principal_directions(generator: Generator) -> dict[str, Direction]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dcgan.config import StudioConfig
 from dcgan.errors import DcganError
+from dcgan.models import MODEL_FILE
+from dcgan.studio.runs import Run, find_run
 
 
 def serve(config: StudioConfig) -> None:
@@ -24,7 +26,6 @@ def serve(config: StudioConfig) -> None:
             raise
         raise DcganError("the studio needs starlette and uvicorn: pip install 'dcgan[studio]'") from error
     from dcgan.studio.model import StudioModel
-    from dcgan.studio.runs import Run, find_run
 
     path = chosen_model(config.model)
     token = (config.token or secrets.token_urlsafe(18)) if config.public else None
@@ -60,7 +61,10 @@ def chosen_model(path: str) -> Path:
     """The model to serve."""
     if not path:
         raise DcganError("name a model: a .safetensors file, or the folder of a run such as runs/00000-toy-paper")
-    return Path(path)
+    folder = Path(path)
+    if folder.is_dir() and not (folder / MODEL_FILE).exists() and find_run(folder) == folder:
+        raise DcganError(f"{folder} has no model yet: its first checkpoint brings one, then the studio can show it")
+    return folder
 
 
 def listen(host: str, port: int) -> socket.socket:
