@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "dcgan"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"studio"},
     {"augment_report"},
     {"augment_test"},
     {"represent"},

@@ -27,6 +27,7 @@ QUICK = {
     "evaluate": ["-n", "40", "--audit-pool", "50"],
     "probe": ["--images", "50", "--seeds", "2", "--against", "pixels"],
     "augment-test": ["--seeds", "2", "--steps", "2", "--width", "4", "--synthetic", "32", "--kimg", "0.064"],
+    "studio": ["--port", "0"],
 }  # fmt: skip
 
 
@@ -58,6 +59,8 @@ def example_generator() -> nn.Sequential:
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DCGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)  # it would serve for ever
+    monkeypatch.setattr("webbrowser.open", lambda url: True)
     for i, face in enumerate(draw_faces(range(24), 128).images):
         save_image(tmp_path / "photos" / f"{i}.png", face)
     with zipfile.ZipFile("img_align_celeba.zip", "w") as archive:
@@ -79,7 +82,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ran.append(arguments[0])
     judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
     others = {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest", "augment-test", "export", "import"}
-    assert set(ran) == judged | others
+    assert set(ran) == judged | others | {"studio"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,30 +73,37 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
 
 
-def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
-    """Write one uint8 H x W x C image as .png, .jpg or .webp (lossless where the type allows), atomically.
+def encode_image(pixels: Pixels, file_type: str, about: str | None = None, **options: Any) -> bytes:
+    """One uint8 H x W x C image as the bytes of a PNG, JPEG or WEBP file, lossless where the type allows.
 
-    `about` becomes the PNG's Description text. Raises `DcganError` for another ending or an unwritable place.
+    `about` becomes a PNG's Description text; `options` are further ones of Pillow's for the type.
     """
-    write_bytes(path, encode_image(path, pixels, about))
-
-
-def encode_image(path: Path, pixels: Pixels, about: str | None = None) -> bytes:
-    """The bytes that `save_image` writes into a file of this name."""
-    file_type = _FILE_TYPES.get(path.suffix.lower())
-    if file_type is None:
-        raise DcganError(f"{path}: the name of an image must end in {', '.join(_FILE_TYPES)}")
     image = to_pil(pixels)
-    options: dict[str, object] = {}
     if file_type == "PNG":
         options["pnginfo"] = info = PngImagePlugin.PngInfo()
         if about is not None:
             info.add_text("Description", about)
     elif file_type == "JPEG":
         image = image.convert("L" if pixels.shape[2] <= 2 else "RGB")
-        options.update(quality=95, subsampling=0)
+        options = {"quality": 95, "subsampling": 0, **options}
     else:
-        options["lossless"] = True
+        options = {"lossless": True, **options}
     buffer = io.BytesIO()
     image.save(buffer, file_type, **options)
     return buffer.getvalue()
+
+
+def save_image(path: Path, pixels: Pixels, about: str | None = None) -> None:
+    """Write one uint8 H x W x C image as .png, .jpg or .webp (lossless where the type allows), atomically.
+
+    `about` becomes the PNG's Description text. Raises `DcganError` for another ending or an unwritable place.
+    """
+    write_bytes(path, encode_image(pixels, image_type(path), about))
+
+
+def image_type(path: Path) -> str:
+    """The file type that a name's ending means, PNG, JPEG or WEBP; `DcganError` for another ending."""
+    file_type = _FILE_TYPES.get(path.suffix.lower())
+    if file_type is None:
+        raise DcganError(f"{path}: the name of an image must end in {', '.join(_FILE_TYPES)}")
+    return file_type

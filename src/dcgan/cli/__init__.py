@@ -27,6 +27,7 @@ COMMANDS = {
     "edit": "Change attributes of faces by moving them along directions.",
     "principal": "Find the directions in which images change most, without labels.",
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
+    "studio": "Play with a model in the browser.",
     "probe": "Measure how well a linear classifier does on what the discriminator learned.",
     "nearest": "Find the images that are most like given ones to the discriminator.",
     "augment": "Write a labelled synthetic data set.",

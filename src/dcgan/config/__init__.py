@@ -25,6 +25,7 @@ from dcgan.config.explore import (
 from dcgan.config.export import ExportConfig, ImportConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.represent import NearestConfig, ProbeConfig
+from dcgan.config.studio import StudioConfig
 from dcgan.config.train import (
     DEFAULT_PRESET,
     FEW_IMAGES,
@@ -65,6 +66,7 @@ __all__ = [
     "ProbeConfig",
     "ProjectConfig",
     "SmoothnessConfig",
+    "StudioConfig",
     "TrainConfig",
     "check_crop",
     "from_json",

@@ -28,7 +28,7 @@ from dcgan.data.packed import MANIFEST as PACKED_MANIFEST
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.generate import provenance
-from dcgan.images import Pixels, encode_image
+from dcgan.images import Pixels, encode_image, image_type
 from dcgan.models import Discriminator, Generator
 from dcgan.synthesize.balance import require_labels, shares_of_data
 from dcgan.synthesize.faces import labelled_latents
@@ -199,7 +199,7 @@ class Writer:
             (self.folder / "images").mkdir(exist_ok=True)
             for name, seed, latent, image in zip(names, seeds, latents, images, strict=True):
                 about = provenance(self.generator, seed, latent, self.config.truncation)
-                (self.folder / name).write_bytes(encode_image(Path(name), image, about))
+                (self.folder / name).write_bytes(encode_image(image, image_type(Path(name)), about))
         if self.marker is not None and names:
             points = self.marker.mark(images).reshape(len(names), -1)
             rows = [
