@@ -90,7 +90,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         exec(block, names)
     images = names["images"]
     assert isinstance(images, np.ndarray)
-    assert images.shape == (3, 32, 32, 3)
+    assert images.shape == (3, 64, 64, 3)
 
 
 def test_the_quick_start_is_what_make_does() -> None:

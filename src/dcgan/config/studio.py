@@ -15,8 +15,9 @@ SHORTEST_TOKEN = 12
 class StudioConfig:
     """Play with a model in the browser."""
 
-    model: Positional[str] = ""
-    """A .safetensors file, a run's folder or a checkpoint's folder. Of a run, its training is shown too."""
+    model: Positional[str] = "pretrained"
+    """A .safetensors file, a run's folder or a checkpoint's folder, or the word pretrained: the package's own. Of a
+    run, its training is shown too."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
     open: bool = False

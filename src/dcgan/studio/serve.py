@@ -59,8 +59,6 @@ def serve(config: StudioConfig) -> None:
 
 def chosen_model(path: str) -> Path:
     """The model to serve."""
-    if not path:
-        raise DcganError("name a model: a .safetensors file, or the folder of a run such as runs/00000-toy-paper")
     folder = Path(path)
     if folder.is_dir() and not (folder / MODEL_FILE).exists() and find_run(folder) == folder:
         raise DcganError(f"{folder} has no model yet: its first checkpoint brings one, then the studio can show it")
