@@ -26,7 +26,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], run_folder: Path, tmp_path: Path) -> None:
-    assert "name a model" in refused(capsys)
     assert "does not exist" in refused(capsys, str(tmp_path / "none"), "--port", "0")
     (tmp_path / "young").mkdir()
     for name in ("config.json", "metrics.jsonl"):
