@@ -22,6 +22,7 @@ QUICK = {
         "--sample-count", "4", "--no-tensorboard", "--device", "cpu", "--evaluate-samples", "20",
     ],
     "evaluate": ["-n", "40", "--audit-pool", "50"],
+    "augment": ["-n", "20"],
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             extra = ["--kimg", "0.096"]
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
-    judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
+    judged = {"augment", "train", "prepare", "generate", "info", "evaluate", "compare"}
     assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal"}
     assert Path("faces.png").stat().st_size > 1000
 
