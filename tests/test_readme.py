@@ -26,6 +26,7 @@ QUICK = {
     ],
     "evaluate": ["-n", "40", "--audit-pool", "50"],
     "probe": ["--images", "50", "--seeds", "2", "--against", "pixels"],
+    "augment": ["-n", "20"],
     "augment-test": ["--seeds", "2", "--steps", "2", "--width", "4", "--synthetic", "32", "--kimg", "0.064"],
     "studio": ["--port", "0"],
 }  # fmt: skip
@@ -81,8 +82,8 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
     judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
-    others = {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest", "augment-test", "export", "import"}
-    assert set(ran) == judged | others | {"studio"}
+    others = {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest", "export", "import", "studio"}
+    assert set(ran) == judged | others | {"augment", "augment-test"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}
