@@ -24,6 +24,7 @@ QUICK = {
     "evaluate": ["-n", "40", "--audit-pool", "50"],
     "probe": ["--images", "50", "--seeds", "2", "--against", "pixels"],
     "augment-test": ["--seeds", "2", "--steps", "2", "--width", "4", "--synthetic", "32", "--kimg", "0.064"],
+    "augment": ["-n", "20"],
 }  # fmt: skip
 
 
@@ -53,8 +54,8 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             extra = ["--kimg", "0.096"]
         assert main([*arguments, *extra]) == 0, arguments
         ran.append(arguments[0])
-    judged = {"train", "prepare", "generate", "info", "evaluate", "compare"}
-    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest", "augment-test"}
+    judged = {"augment", "augment-test", "train", "prepare", "generate", "info", "evaluate", "compare"}
+    assert set(ran) == judged | {"interpolate", "pick", "arithmetic", "principal", "probe", "nearest"}
     assert Path("faces.png").stat().st_size > 1000
 
     names: dict[str, object] = {}
