@@ -91,7 +91,7 @@ def plot(probe: Probe, path: Path) -> None:
     from matplotlib.figure import Figure
 
     tasks = list(probe.frequent)
-    wide = min(3, len(tasks))
+    wide = 2 if len(tasks) == 4 else min(3, len(tasks))
     high = -(-len(tasks) // wide)
     figure = Figure(figsize=(max(7, 4 * wide), 3.2 * high + 0.8), layout="constrained")
     panels = list(figure.subplots(high, wide, squeeze=False).flat)
@@ -99,7 +99,10 @@ def plot(probe: Probe, path: Path) -> None:
         _draw(axes, task, [m for m in probe.measurements if m.task == task], 100 * probe.frequent[task])
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2 if wide == 1 else 5)
+    entries = {
+        title: handle for axes in panels for handle, title in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=min(3, wide + 1))
     figure.savefig(path, dpi=100)
 
 
@@ -116,6 +119,7 @@ def _draw(axes: Any, task: str, measurements: list[Measurement], frequent: float
     lowest = min(100 * m.accuracy.low for m in measurements)
     if frequent > lowest - 20:
         axes.axhline(frequent, color="grey", linestyle=":", label="most frequent class")
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     axes.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
     axes.set_title(task)
     axes.set_xlabel("labelled images")
