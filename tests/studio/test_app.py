@@ -272,6 +272,9 @@ def test_the_page_and_all_it_names_are_there(client: TestClient) -> None:
     names = {part.split('"')[0] for part in page.split('"/static/')[1:]}
     assert {"app.js", "style.css", "icon.svg"} <= names
     for name in names:
-        assert client.get(f"/static/{name}").status_code == 200
+        answer = client.get(f"/static/{name}")
+        assert answer.status_code == 200
+        again = client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.content == answer.content  # never that of a version before
     assert "http:" not in page.replace("http://www.w3.org", "")
     assert "https:" not in page

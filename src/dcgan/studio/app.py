@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import mimetypes
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -35,6 +37,7 @@ from dcgan.studio.renderer import MOST_WAITING, BusyError, Renderer
 from dcgan.studio.runs import Run
 
 STATIC = Path(__file__).parent / "static"
+mimetypes.add_type("text/javascript", ".js")  # some systems say otherwise, and browsers then refuse it
 MOST_FACES = 64
 """In one answer."""
 FRAMES_A_PART = 32
@@ -65,7 +68,7 @@ def create_app(
         Route("/api/project", studio.project, methods=["POST"]),
         Route("/api/run", studio.run_state),
         Route("/api/run/samples/{label}", studio.run_sample),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        Mount("/static", PageFiles(directory=STATIC)),
     ]
     app = Starlette(
         routes=routes,
@@ -78,6 +81,18 @@ def create_app(
         },
     )
     return Guard(app, token)
+
+
+class PageFiles(StaticFiles):
+    """The page's files, sent anew each time: installers give those of every version one time of change."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    def is_not_modified(self, response_headers: Headers, request_headers: Headers) -> bool:
+        return False
 
 
 class Studio:

@@ -46,12 +46,10 @@ export class Run {
       const tag = answer.headers.get("ETag");
       if (tag === this.tag) return;
       const state = await answer.json();
-      const followed = view.sample === null || !state.samples.some(({ label }) => label === view.sample);
       Object.assign(this, { state, tag });
       this.tell();
       this.slider.max = Math.max(0, state.samples.length - 1);
-      if (followed || this.index() === state.samples.length - 1) await this.show();
-      else await this.show();
+      await this.show();
     } catch (error) { this.say(error.message); }
   }
 
@@ -125,7 +123,7 @@ export class Run {
       context.drawImage(face, 0, 0, side, side);
     }
     canvas.dataset.sample = label;
-    this.get("develop-caption").textContent = `${this.one === null ? "Always the same latents" : `Latent ${this.one + 1}`}, ${short(kimg)} kimg`;
+    this.get("develop-caption").textContent = `${this.one === null ? "The same latents" : `Latent ${this.one + 1}`}, ${short(kimg)} kimg`;
     this.get("develop-print").classList.toggle("one", this.one !== null);
   }
 

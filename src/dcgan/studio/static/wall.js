@@ -126,7 +126,7 @@ export class Wall {
     if (recipe.length > MOST_TEXT || (recipe.match(/\(/g) || []).length > 4) recipe = await flatten(resolve(recipe));
     const words = `${inWords(view.faces[from])} into ${inWords(view.faces[onto])}`;
     change({ faces: view.faces.with(onto, recipe), locked: new Set([...view.locked, onto]) });
-    this.say(`Mixed ${Math.round(share * 100)}% of ${words}.`, ["Undo", () => change(before)]);
+    this.say(`Mixed ${Math.round(share * 100)}% of ${words}. `, ["Undo", () => change(before)]);
   }
 
   key(event) {
@@ -184,6 +184,7 @@ export class Wall {
     drag.ghost.style.top = `${event.clientY}px`;
     const i = this.tiles.findIndex((tile, at) => at !== drag.i && tile.frame.contains(document.elementFromPoint(event.clientX, event.clientY)));
     if (drag.target && drag.target.i !== i) this.letGo(drag.target.i);
+    drag.ghost.classList.toggle("over", i >= 0); // out of the way of the mix
     if (i < 0) { drag.target = null; return; }
     // The nearer to the middle, the more of it goes in.
     const box = this.tiles[i].face.getBoundingClientRect();
@@ -196,11 +197,10 @@ export class Wall {
 
   letGo(i) {
     this.mixing.stop();
-    const { frame, canvas, number } = this.tiles[i];
+    const { frame, number } = this.tiles[i];
     frame.classList.remove("target");
     number.textContent = label(view.faces[i]);
     this.drawn[i] = null; // what was shown there was a try
-    return canvas;
   }
 
   drop(done) {
