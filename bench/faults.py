@@ -81,8 +81,8 @@ class Outcome:
             return "traceback: " + self.output.strip().splitlines()[-1]
         if self.status < 0 and -self.status not in (signal.SIGKILL, signal.SIGTERM):
             return f"died of {signal.Signals(-self.status).name}"
-        if self.status == 2 and len([line for line in self.output.splitlines() if line.startswith("dcgan: ")]) < 1:
-            return f"no clear line: {self.output[-200:]!r}"
+        if self.status == 2 and not self.output.strip().rpartition("\n")[2].startswith("dcgan: "):
+            return f"no clear line at the end: {self.output[-200:]!r}"
         return None if self.status in (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM) else f"status {self.status}"
 
 
@@ -144,6 +144,7 @@ def _run(arguments: list[str], log: int) -> None:
     """In the fork: the command, and nothing after it."""
     os.dup2(log, 1)
     os.dup2(log, 2)
+    sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     status = 70
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)

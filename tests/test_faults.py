@@ -58,7 +58,7 @@ def test_damage_is_told_or_does_not_matter(bench: faults.Bench) -> None:
 
 def test_hostile_images_and_archives_are_packed_skipped_or_told(tmp_path: Path) -> None:
     tally = faults.Tally()
-    hostile.feed(tmp_path, 60, random.Random(3), tally)
+    hostile.feed(tmp_path, 50, random.Random(3), tally)
     assert not tally.failures, tally.failures
 
 

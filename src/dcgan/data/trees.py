@@ -257,7 +257,8 @@ def _damage_as_errors(path: Path, kind: str) -> Iterator[None]:
     except PermissionError as error:
         raise DcganError(f"cannot read {path}: {error.strerror}") from error
     except _DAMAGE as error:
-        raise DcganError(f"cannot read {path}: it is damaged, or no {kind} file ({error})") from error
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile tells of every compression it tried
+        raise DcganError(f"cannot read {path}: it is damaged, or no {kind} file ({reason})") from error
 
 
 def _told_of_temporary() -> contextlib.AbstractContextManager[None]:
