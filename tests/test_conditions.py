@@ -70,12 +70,12 @@ def test_unknown_labels_add_nothing(generator: Generator) -> None:
 
 
 def test_the_discriminator_projects_labels_onto_its_features() -> None:
-    """Miyato and Koyama 2018, equation 5: f(x, y) = y' V phi(x) + psi(phi(x)), phi here a mean over places."""
+    """Miyato and Koyama 2018, equation 5: f(x, y) = y' V phi(x) + psi(phi(x)), phi a sum over places."""
     discriminator = Discriminator(CONDITIONAL).initialize(generator_for(0, "weights", 0)).eval()
     assert discriminator.projection is not None
     images, codes = torch.rand(4, 3, 32, 32), torch.randn(4, 5)
     features = discriminator.features(images)[-1]
-    expected = torch.einsum("cl,nl,nchw->n", discriminator.projection.weight, codes, features) / 16
+    expected = torch.einsum("cl,nl,nchw->n", discriminator.projection.weight, codes, features) / 12
     torch.testing.assert_close(discriminator(images, codes) - discriminator(images), expected, rtol=1e-3, atol=1e-5)
 
 
