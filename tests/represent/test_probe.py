@@ -89,7 +89,7 @@ def test_a_draw_keeps_the_classes_shares_or_makes_them_equal(data: PackedImages)
         drawn = draw_labelled(task, indices, count, False, 0)
         assert len(set(drawn)) == len(drawn) == count
         assert set(drawn) <= set(indices)
-        assert (np.abs(np.bincount(task.targets[drawn]) - count * shares) < 2).all()
+        assert (np.abs(np.bincount(task.targets[drawn]) - count * shares) < 0.67).all()  # the nearest that three can be
         equal = np.bincount(task.targets[draw_labelled(task, indices, min(count, 50), True, 0)])
         assert equal.max() - equal.min() <= 1
     first, again, other = (draw_labelled(task, indices, 50, False, seed) for seed in (0, 0, 1))
