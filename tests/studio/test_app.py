@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import io
 import json
 import shutil
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +235,34 @@ def test_one_photo_at_a_time_and_a_visitor_who_leaves_ends_the_search(model: Stu
             assert isinstance([item async for item in news][-1], Found)
 
     asyncio.run(asyncio.wait_for(visit(), 30))
+
+
+def test_a_closed_connection_ends_the_search(
+    listening: Callable[..., AbstractContextManager[str]], model: StudioModel
+) -> None:
+    photo = encode_image(own_face(model, 1), "PNG")
+    with listening(projection_steps=1_000_000) as url:
+        first = http.client.HTTPConnection(url.split("/")[2], timeout=30)
+        first.request("POST", "/api/project", photo)
+        answer = first.getresponse()
+        assert b"photo" in answer.readline()
+        assert b"total" in answer.readline()
+        second = http.client.HTTPConnection(url.split("/")[2], timeout=30)
+        second.request("POST", "/api/project", photo)
+        busy = second.getresponse()
+        assert (busy.status, busy.read() != b"") == (503, True)
+        answer.close()
+        first.close()
+        until = time.monotonic() + 20
+        while busy.status == 503 and time.monotonic() < until:
+            time.sleep(0.1)
+            second.request("POST", "/api/project", photo)
+            busy = second.getresponse()
+            if busy.status == 503:
+                busy.read()
+        assert busy.status == 200
+        busy.close()
+        second.close()
 
 
 def test_overload_is_told_and_passes(serving: Serving) -> None:

@@ -222,7 +222,7 @@ class Studio:
         if self.projector is None:
             raise HTTPException(404, "this model has no discriminator, which finding a photo needs")
         if self.projector.busy:  # before the upload is read
-            raise BusyError("another photo is being looked for: try again in a moment", seconds=10)
+            raise BusyError("another photo is being looked for: try again in a moment", seconds=3)
         data = await _body(request, MOST_BYTES)
         photo = await run_in_threadpool(read_photo, data, self.model.generator)
         fresh = {"Cache-Control": "no-store"}
