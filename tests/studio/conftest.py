@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-pytest.importorskip("starlette", reason="the studio's packages are not installed: pip install 'dcgan[studio]'")
-
+import uvicorn
 from starlette.testclient import TestClient
 
 from dcgan.config import TrainConfig
@@ -22,6 +22,7 @@ from dcgan.models import MODEL_FILE, Generator, read_model, save_model
 from dcgan.studio.app import create_app
 from dcgan.studio.model import StudioModel
 from dcgan.studio.runs import Run
+from dcgan.studio.serve import listen
 from dcgan.train import train
 
 HOST = "http://127.0.0.1:7860"
@@ -94,3 +95,23 @@ def serving(model: StudioModel, run_folder: Path) -> Iterator[Callable[..., Test
 @pytest.fixture
 def client(serving: Callable[..., TestClient]) -> TestClient:
     return serving()
+
+
+@pytest.fixture(scope="session")
+def listening(model: StudioModel, run_folder: Path) -> Callable[..., AbstractContextManager[str]]:
+    """`with listening(run=..., projection_steps=...) as url:` is a studio on a port of its own, in a thread."""
+
+    @contextmanager
+    def start(run: Path = run_folder, **settings: Any) -> Iterator[str]:
+        app = create_app(model, Run(run), **settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1))
+        with listen("127.0.0.1", 0) as socket:
+            thread = threading.Thread(target=server.run, args=([socket],))
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{socket.getsockname()[1]}/"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return start

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import io
 import json
 import shutil
+import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +30,7 @@ from dcgan.explore.files import read_latents
 from dcgan.generate import generate
 from dcgan.images import Pixels, encode_image, make_grid
 from dcgan.models import Generator
-from dcgan.studio.app import create_app
+from dcgan.studio.app import MOST_UPLOADS, create_app
 from dcgan.studio.model import StudioModel
 from dcgan.studio.projector import Found, Projector, Step
 from dcgan.studio.recipes import FRAMES_A_STEP, path_between
@@ -232,6 +236,64 @@ def test_one_photo_at_a_time_and_a_visitor_who_leaves_ends_the_search(model: Stu
             assert isinstance([item async for item in news][-1], Found)
 
     asyncio.run(asyncio.wait_for(visit(), 30))
+
+
+def test_a_closed_connection_ends_the_search(
+    listening: Callable[..., AbstractContextManager[str]], model: StudioModel
+) -> None:
+    photo = encode_image(own_face(model, 1), "PNG")
+    with listening(projection_steps=1_000_000) as url:
+        first = http.client.HTTPConnection(url.split("/")[2], timeout=30)
+        first.request("POST", "/api/project", photo)
+        answer = first.getresponse()
+        assert b"photo" in answer.readline()
+        assert b"total" in answer.readline()
+        second = http.client.HTTPConnection(url.split("/")[2], timeout=30)
+        second.request("POST", "/api/project", photo)
+        busy = second.getresponse()
+        assert (busy.status, busy.read() != b"") == (503, True)
+        answer.close()
+        first.close()
+        until = time.monotonic() + 20
+        while busy.status == 503 and time.monotonic() < until:
+            time.sleep(0.1)
+            second.request("POST", "/api/project", photo)
+            busy = second.getresponse()
+            if busy.status == 503:
+                busy.read()
+        assert busy.status == 200
+        busy.close()
+        second.close()
+
+
+def test_uploads_under_way_are_bounded(listening: Callable[..., AbstractContextManager[str]]) -> None:
+    with listening() as url:
+        place = url.split("/")[2]
+        host, port = place.split(":")
+        slow = [socket.create_connection((host, int(port))) for _ in range(MOST_UPLOADS)]
+        for connection in slow:
+            connection.sendall(f"POST /api/project HTTP/1.1\r\nHost: {place}\r\nContent-Length: 99\r\n\r\n".encode())
+        client = http.client.HTTPConnection(place, timeout=30)
+        statuses = []
+        for _ in range(50):  # until all have been taken in
+            client.request("POST", "/api/project", b"hello")
+            answer = client.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+            if answer.status == 503:
+                break
+            time.sleep(0.1)
+        assert statuses[-1] == 503
+        for connection in slow:
+            connection.close()
+        until = time.monotonic() + 20
+        while answer.status == 503 and time.monotonic() < until:
+            time.sleep(0.1)
+            client.request("POST", "/api/project", b"hello")
+            answer = client.getresponse()
+            answer.read()
+        assert answer.status == 400  # it is read again, and is no photo
+        client.close()
 
 
 def test_overload_is_told_and_passes(serving: Serving) -> None:

@@ -7,54 +7,34 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-import uvicorn
 
 from dcgan.data import PackedImages
 from dcgan.images import save_image
-from dcgan.studio.app import create_app
 from dcgan.studio.model import StudioModel
-from dcgan.studio.runs import Run
-from dcgan.studio.serve import listen
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'dcgan[dev]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+
+Listening = Callable[..., AbstractContextManager[str]]
 
 # The face on a canvas in short, as it came from the server: equal for equal faces, and no others that a test sees.
 LOOK = """({face}) => { const data = face.getContext('2d').getImageData(0, 0, face.width, face.height).data;
   let sum = 0; for (let i = 0; i < data.length; i++) sum = (sum * 31 + data[i]) % 2147483647; return sum; }"""
 
 
-class Serving:
-    """A studio on a port of its own, in a thread."""
-
-    def __init__(self, model: StudioModel, run: Path) -> None:
-        self.socket = listen("127.0.0.1", 0)
-        app = create_app(model, Run(run), projection_steps=60)
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1))
-        self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-        self.socket.close()
-
-
 @pytest.fixture(scope="module")
-def url(model: StudioModel, run_folder: Path) -> Iterator[str]:
-    serving = Serving(model, run_folder)
-    yield serving.url
-    serving.close()
+def url(listening: Listening) -> Iterator[str]:
+    with listening(projection_steps=60) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +250,7 @@ def test_downloads_arrive(visit: Callable[..., Any]) -> None:
 
 
 def test_the_run_tab_follows_a_run_while_it_trains(
-    visit: Callable[..., Any], model: StudioModel, faces32: PackedImages, tmp_path: Path
+    visit: Callable[..., Any], listening: Listening, faces32: PackedImages, tmp_path: Path
 ) -> None:
     settings = {
         "kimg": 1000, "batch": 8, "generator-width": 4, "discriminator-width": 4, "latent-size": 8, "device": "cpu",
@@ -284,9 +264,8 @@ def test_the_run_tab_follows_a_run_while_it_trains(
             while not list(folder.glob("samples/*.png")) or not (folder / "metrics.jsonl").read_text():
                 assert training.poll() is None
                 time.sleep(0.1)
-            serving = Serving(model, folder)
-            try:
-                page = visit("#tab=run", at=serving.url)
+            with listening(folder) as address:
+                page = visit("#tab=run", at=address)
                 page.locator("#develop[data-sample]").wait_for()
                 assert page.locator("#run-status").inner_text() == "Training"
                 assert page.locator(".chart path").count() >= 5
@@ -300,8 +279,6 @@ def test_the_run_tab_follows_a_run_while_it_trains(
                 page.locator("#develop-at").fill("0")
                 page.wait_for_function("() => document.getElementById('develop').dataset.sample === '000000'")
                 page.context.close()  # before the server does
-            finally:
-                serving.close()
         finally:
             training.send_signal(signal.SIGTERM)
 

@@ -43,6 +43,9 @@ MOST_FACES = 64
 FRAMES_A_PART = 32
 """Of a walk, in one picture: one full pass of the generator."""
 PROJECTION_STEPS = 300
+MOST_UPLOADS, UPLOAD_SECONDS = 4, 60
+MOST_DOWNLOADS = 8
+"""Waiting for the one that is being made."""
 _SECONDS_BETWEEN_STEPS = 0.2  # that a visitor is told of
 _COLUMNS = 8
 _FRESH = {"Cache-Control": "no-cache"}
@@ -105,6 +108,8 @@ class Studio:
         # slow each other down a hundredfold.
         self.threads = max(1, torch.get_num_threads() // 2)
         self.distance: float | None = None
+        self.uploads = self.downloads = 0
+        """Under way."""
         self.reloading = asyncio.Lock()
 
     @contextlib.asynccontextmanager
@@ -112,7 +117,6 @@ class Studio:
         """Keep the renderer's thread while the application lives."""
         self.renderer = Renderer(self.model.generator, self.threads, self.most_waiting)
         self.exports = asyncio.Semaphore(1)
-        self.exports_waiting = 0
         self.projector = None
         if self.model.discriminator is not None:
             self.projector = Projector(self.model.generator, self.model.discriminator, self.threads)
@@ -203,14 +207,14 @@ class Studio:
         texts = self._texts(request, MOST_KEYS)
         self._same_model(request)
         latents = await self._latents(texts)
-        if self.exports_waiting >= 8:
+        if self.downloads > MOST_DOWNLOADS:
             raise BusyError("the studio is busy: too many downloads are being made", seconds=5)
-        self.exports_waiting += 1
+        self.downloads += 1
         try:
             async with self.exports:
                 file = await download(kind, texts, latents, self.model, self.renderer)
         finally:
-            self.exports_waiting -= 1
+            self.downloads -= 1
         headers = {"Content-Disposition": f'attachment; filename="{file.name}"', "Cache-Control": "no-store"}
         return Response(file.data, media_type=file.media_type, headers=headers)
 
@@ -222,9 +226,18 @@ class Studio:
         if self.projector is None:
             raise HTTPException(404, "this model has no discriminator, which finding a photo needs")
         if self.projector.busy:  # before the upload is read
-            raise BusyError("another photo is being looked for: try again in a moment", seconds=10)
-        data = await _body(request, MOST_BYTES)
-        photo = await run_in_threadpool(read_photo, data, self.model.generator)
+            raise BusyError("another photo is being looked for: try again in a moment", seconds=3)
+        if self.uploads >= MOST_UPLOADS:
+            raise BusyError("too many photos are being sent: try again in a moment", seconds=3)
+        self.uploads += 1
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                data = await _body(request, MOST_BYTES)
+            photo = await run_in_threadpool(read_photo, data, self.model.generator)
+        except TimeoutError as error:
+            raise HTTPException(408, f"the photo did not arrive within {UPLOAD_SECONDS} seconds") from error
+        finally:
+            self.uploads -= 1
         fresh = {"Cache-Control": "no-store"}
         return StreamingResponse(self._search(photo), media_type="application/x-ndjson", headers=fresh)
 

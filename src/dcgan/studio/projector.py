@@ -81,7 +81,7 @@ class Projector:
         `photo` is uint8 H x W x C of the model's own size. Raises `BusyError` while another is under way.
         """
         if self.busy:
-            raise BusyError("another photo is being looked for: try again in a moment", seconds=10)
+            raise BusyError("another photo is being looked for: try again in a moment", seconds=3)
         async with self._free:
             loop = asyncio.get_running_loop()
             news: asyncio.Queue[Step | Found | BaseException] = asyncio.Queue()

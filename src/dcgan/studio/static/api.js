@@ -14,7 +14,7 @@ export async function ask(path, options = {}) {
       if (error.name === "AbortError") throw error;
       throw new Error("The studio does not answer. Is it still running?");
     }
-    if (answer.status !== 503 || attempt >= 4 || options.method === "POST") break;
+    if (answer.status !== 503 || attempt >= 4) break; // 503: nothing was begun
     await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("Retry-After") || 1)));
   }
   if (answer.ok) return answer;
