@@ -145,7 +145,7 @@ def used(*command: object) -> Check:
         outcome = faults.attempt([words.get(str(word), word) for word in command])
         if outcome.status == 0:
             return "still read", outcome.fault
-        return "clear error", outcome.fault or _unnamed(outcome, file, '"hat"', "'hat'", "smile")
+        return "clear error", outcome.fault or _unnamed(outcome, file, "no name", "smile")
 
     return check
 

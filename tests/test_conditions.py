@@ -70,11 +70,7 @@ def test_unknown_labels_add_nothing(generator: Generator) -> None:
 
 
 def test_the_discriminator_projects_labels_onto_its_features() -> None:
-<<<<<<< HEAD
-    """Miyato and Koyama 2018, equation 5: f(x, y) = y' V phi(x) + psi(phi(x)), with the mean over places in phi."""
-=======
     """Miyato and Koyama 2018, equation 5: f(x, y) = y' V phi(x) + psi(phi(x)), phi a sum over places."""
->>>>>>> cond
     discriminator = Discriminator(CONDITIONAL).initialize(generator_for(0, "weights", 0)).eval()
     assert discriminator.projection is not None
     images, codes = torch.rand(4, 3, 32, 32), torch.randn(4, 5)

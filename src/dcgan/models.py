@@ -21,11 +21,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.conditions import Condition, LabelCode, condition_rows
-<<<<<<< HEAD
-from dcgan.config import ModelConfig, from_json
-=======
-from dcgan.config import ModelConfig, from_json, label_groups, stored_settings
->>>>>>> cond
+from dcgan.config import ModelConfig, from_json, label_groups
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
@@ -252,19 +248,11 @@ class Generator(_Network):
 class Discriminator(_Network):
     """Images N x C x H x W in [-1, 1] to logits N; above 0 means real.
 
-<<<<<<< HEAD
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
-    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, the mean of its 4x4 features> for
-    the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing. The paper's
-    sum over places would be the same with another V, but Adam then moves the logit 16 times as far in one step, and
-    the generator is left behind.
-=======
-    Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) and
-    LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over places>
-    for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5), over 4 times the number of labels (of groups
-    of classes): unknown ones, coded 0, add nothing. The division is one of V, but Adam moves all weights equally
-    far in a step, and without it the logit moves so fast that the generator is left behind.
->>>>>>> cond
+    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over
+    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5), over 4 times the number of labels (of
+    groups of classes): unknown ones, coded 0, add nothing. The division is one of V, but Adam moves all weights
+    equally far in a step, and without it the logit moves so fast that the generator is left behind.
     """
 
     role = "discriminator"

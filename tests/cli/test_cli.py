@@ -204,3 +204,13 @@ def test_python_gives_what_the_command_line_gives(tiny: Make, tmp_path: Path) ->
     assert main(["generate", str(run), "--count", "2", "--format", "npy", "--out", str(tmp_path)]) == 0
     assert np.array_equal(np.load(tmp_path / "images.npy"), dcgan.Generator.from_pretrained(run).sample([0, 1]))
     assert all(getattr(dcgan, name) is not None for name in dcgan.__all__)
+
+
+def test_parts_are_prepared_and_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("1/2", "2/2"):
+        out = str(tmp_path / part[0])
+        assert main(["prepare", "toy", out, "--count", "5", "--size", "16", "--workers", "1", "--part", part]) == 0
+        assert f"part {part[0]} of 2: join them with dcgan merge" in capsys.readouterr().out
+    assert main(["merge", str(tmp_path / "both"), str(tmp_path / "2"), str(tmp_path / "1")]) == 0
+    assert "both: 5 images of 16x16x3" in capsys.readouterr().out
+    assert "parts are missing: 2/2" in one_line_error(capsys, "merge", str(tmp_path / "x"), str(tmp_path / "1"))

@@ -205,3 +205,34 @@ def test_all_but_some_is_what_numpy_deletes(without: set[int], count: int, data:
     for place in (len(kept), -len(kept) - 1):
         with pytest.raises(IndexError):
             lazy[[0, place]]
+
+
+@pytest.mark.parametrize(("at", "bit"), [(56, 1), (127, 1), (0, 1), (80, 16)])
+def test_a_damaged_header_is_told(tmp_path: Path, at: int, bit: int) -> None:
+    path = pack(tmp_path / "set", 600).path / "held_out.npy"
+    data = bytearray(path.read_bytes())
+    data[at] = data[at] ^ bit if at != 56 else ord("(")
+    path.write_bytes(data)
+    with pytest.raises(DcganError, match=r"held_out\.npy is (missing or )?damaged"):
+        np.asarray(PackedImages.open(tmp_path / "set").held_out_indices)
+
+
+def test_damaged_held_out_indices_are_not_trained_by(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set", 600).path / "held_out.npy"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DcganError, match=r"held_out.npy is damaged"):
+        len(PackedImages.open(tmp_path / "set").training_indices)
+
+
+@pytest.mark.parametrize("key", ["terms", "name", "settings", "skipped", "held_out"])
+def test_a_changed_manifest_is_told(tmp_path: Path, key: str) -> None:
+    path = pack(tmp_path / "set").path / "dataset.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {key: "x"}))
+    with pytest.raises(DcganError, match=r"dataset.json is damaged or was edited"):
+        PackedImages.open(tmp_path / "set")
+    del manifest["checksum"]  # as early versions wrote it
+    path.write_text(json.dumps(manifest))
+    assert len(PackedImages.open(tmp_path / "set")) == 10

@@ -206,3 +206,25 @@ def test_a_fingerprint_changes_with_any_file(write_tree: WriteTree, tmp_path: Pa
     shutil.copy2(archive, tmp_path / "y.zip")
     seen += [fingerprint(folder), fingerprint(tmp_path / "y.zip")]
     assert len(set(seen)) == 6
+
+
+def test_a_link_to_itself_and_members_without_a_name_are_passed_over(write_tree: WriteTree, tmp_path: Path) -> None:
+    folder = write_tree("folder", FILES)
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    with closing(open_tree(folder)) as tree:
+        assert "loop.jpg" not in tree.names
+        assert ("loop.jpg", "not a regular file") in tree.skipped
+    nameless = zipfile.ZipInfo("x")
+    nameless.filename = ""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(nameless, b"nothing")
+        archive.writestr("1.jpg", b"one")
+    with closing(open_tree(tmp_path / "x.zip")) as tree:
+        assert tree.names == ["1.jpg"]
+
+
+def test_an_archive_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(b"hello" * 200)
+    with pytest.raises(DcganError, match=r"x.tar.gz: it is damaged, or no tar file") as error:
+        open_tree(tmp_path / "x.tar.gz")
+    assert "\n" not in str(error.value)

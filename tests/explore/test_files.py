@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,3 +73,21 @@ def test_latents_come_from_seeds_then_from_a_file(generator: Generator, tmp_path
     assert torch.equal(both, torch.cat([generator.latents([5, 1]), torch.ones(1, 8)]))
     assert gather_latents(generator, None, str(path), "0-3")[1] == ["face.png"]
     assert gather_latents(generator, None, None, "0-3")[1] == [f"seed {seed}" for seed in range(4)]
+
+
+@pytest.mark.parametrize("names", [None, [], {"hat": 3}, {"hat": ["1"]}, {"hat": [-1]}, {"hat": [True]}])
+def test_damaged_names_are_told(generator: Generator, tmp_path: Path, names: object) -> None:
+    write_names(tmp_path / "n.json", generator, {"hat": [1]})
+    stored = json.loads((tmp_path / "n.json").read_text())
+    (tmp_path / "n.json").write_text(json.dumps(stored | {"names": names}))
+    with pytest.raises(DcganError, match=r"n.json is damaged"):
+        read_names(tmp_path / "n.json", generator)
+
+
+def test_vectors_of_another_size_are_told(generator: Generator, tmp_path: Path) -> None:
+    write_directions(tmp_path / "d.safetensors", generator, {"smile": Direction(torch.ones(9), {})})
+    with pytest.raises(DcganError, match=r"d.safetensors is damaged"):
+        read_directions(tmp_path / "d.safetensors", generator)
+    write_latents(tmp_path / "l.safetensors", generator, torch.ones(2, 8), {"names": ["one"]})
+    with pytest.raises(DcganError, match=r"l.safetensors is damaged"):
+        read_latents(tmp_path / "l.safetensors", generator)

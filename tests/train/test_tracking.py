@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from dcgan.config import TrainConfig
+from dcgan.errors import DcganError
 from dcgan.train import resumable_config, train
+from dcgan.train.run import checkpoints
 from dcgan.train.tracking import plot_losses, read_metrics, sample_label
 
 Make = Callable[..., TrainConfig]
@@ -61,3 +64,36 @@ def test_a_torn_last_line_is_left_out_and_written_again(tiny: Make) -> None:
     assert read_metrics(run) == whole
     train(resumable_config(run), run)
     assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == whole
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe", b'{"step": 1', b"[]", b'{"step": "1"}', b'{"step": 1, "kimg": 0.1, "evaluation": {}}']
+)
+def test_a_damaged_line_is_named_and_one_cut_short_left_out(tiny: Make, damage: bytes) -> None:
+    run = train(tiny()).run
+    path, whole = run / "metrics.jsonl", (run / "metrics.jsonl").read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:40])
+    assert len(read_metrics(run)) == len(whole.splitlines())
+    path.write_bytes(whole.splitlines()[0] + b"\n" + damage + b"\n" + whole)
+    with pytest.raises(DcganError, match=r"metrics.jsonl, line 2, is damaged"):
+        read_metrics(run)
+
+
+def test_a_damaged_sample_does_not_stop_a_run(tiny: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(tiny(kimg=0.04)).run
+    (run / "samples" / "kimg-000000.png").write_bytes(b"\x89PNG")
+    train(dataclasses.replace(resumable_config(run), kimg=0.08), run)
+    assert "kimg-000000.png is damaged, and left out of the animation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["step", "seconds", "checksums"])
+def test_a_changed_state_is_not_gone_on_from(tiny: Make, key: str) -> None:
+    run = train(tiny(kimg=0.04)).run
+    path = checkpoints(run)[-1] / "state.json"
+    state = json.loads(path.read_text())
+    state[key] = {} if key == "checksums" else 7
+    path.write_text(json.dumps(state))
+    with pytest.raises(
+        DcganError, match=r"state.json is damaged or was edited; delete .* to go on from the checkpoint"
+    ):
+        train(resumable_config(run), run)
