@@ -195,3 +195,9 @@ def test_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "test_32x32.mat").write_bytes(b"")
     with pytest.raises(DcganError, match="pip install scipy"):
         read_array_set(str(tmp_path))
+
+
+@pytest.mark.parametrize("settings", [{"part": "1/2"}, {"reuse": "earlier"}])
+def test_what_is_read_in_one_go_has_no_parts(tmp_path: Path, settings: dict[str, str]) -> None:
+    with pytest.raises(DcganError, match="in one go"):
+        prepare(PrepareConfig(source="digits", out=str(tmp_path / "out"), size=32, channels=1, **settings))

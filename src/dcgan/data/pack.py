@@ -118,6 +118,8 @@ def _append(
 
 
 def _pack_arrays(config: PrepareConfig, out: Path, arrays: ArraySet) -> None:
+    if config.reuse is not None or parse_part(config.part) != (1, 1):
+        raise DcganError(f"{arrays.name} is read in one go: --part and --reuse are for image files")
     official = arrays.test is not None and config.held_out == PrepareConfig.held_out
     rows = np.eye(len(arrays.classes), dtype=np.float32)
     with _writer(config, out, arrays.name, [Label(name, "class") for name in arrays.classes], ()) as writer:
