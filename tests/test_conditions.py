@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.checkpoint import load_tensors
 from dcgan.conditions import ROWS, LabelCode, condition_rows, parse_condition
 from dcgan.config import Label, ModelConfig
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, read_model
+from dcgan.models import Discriminator, Generator
 
 LABELS = (
     *(Label(f"hair={colour}", "class") for colour in ("black", "red", "grey")),
@@ -148,13 +146,6 @@ def test_the_model_file_alone_is_enough(generator: Generator, tmp_path: Path) ->
     assert loaded.config.labels == LABELS
     assert all(isinstance(label, Label) for label in loaded.config.labels)
     assert np.array_equal(loaded.sample(range(3)), generator.sample(range(3)))
-
-
-def test_an_unconditional_file_says_nothing_of_labels(tmp_path: Path) -> None:
-    Generator(ModelConfig(**TINY)).initialize(generator_for(0, "weights", 0)).save_pretrained(tmp_path)
-    description = json.loads(load_tensors(tmp_path / "model.safetensors")[1]["dcgan"])
-    assert "labels" not in description["model"]
-    assert read_model(tmp_path)[0].labels == ()
 
 
 @pytest.mark.parametrize(

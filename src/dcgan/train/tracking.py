@@ -20,9 +20,15 @@ from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
 from dcgan.images import Pixels, make_grid, save_image
 from dcgan.train.run import METRICS_FILE
-from dcgan.train.state import METRICS
 
 SECONDS_BETWEEN_LINES = 30.0
+PLOTTED = (
+    "discriminator_loss",
+    "generator_loss",
+    "d_real",
+    "d_fake",
+    "d_fake_updated",
+)  # runs of all versions have them
 KIMG_LABEL = "kimg (thousands of real images shown)"
 
 
@@ -165,7 +171,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
         numbers = [record[name] for name in ("step", "kimg", "epoch", "seconds")]
         figures = record.get("evaluation")
-        numbers += [record[name] for name in METRICS] if figures is None else figures.values()
+        numbers += [record[name] for name in PLOTTED] if figures is None else figures.values()
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     is_whole = all(isinstance(number, (int, float)) for number in numbers)
