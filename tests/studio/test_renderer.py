@@ -18,24 +18,35 @@ class Held(Renderer):
     """A renderer whose passes wait until `gate` is opened."""
 
     gate: threading.Event
+    entered: threading.Event
 
     def _render(self, latents: torch.Tensor, quick: bool) -> Pixels:
-        assert self.gate.wait(10)
+        self.entered.set()
+        assert self.gate.wait(60)
         return super()._render(latents, quick)
+
+    async def under_way(self) -> None:
+        """Wait until the first pass has begun: what comes now waits together."""
+        assert await asyncio.to_thread(self.entered.wait, 60)
+
+
+async def queued() -> None:
+    """Let the tasks that were just made put their jobs into the queue."""
+    await asyncio.sleep(0)
 
 
 @pytest.fixture
 def renderer(model: StudioModel) -> Held:
-    Held.gate = threading.Event()
+    Held.gate, Held.entered = threading.Event(), threading.Event()
     return Held(model.generator, threads=1, most_waiting=100)
 
 
 def test_requests_are_batched_and_each_is_as_if_alone(renderer: Held, model: StudioModel) -> None:
     async def visit() -> list[Pixels]:
         first = asyncio.create_task(renderer.render(model.generator.latents([99])))
-        await asyncio.sleep(0.05)  # it is under way; what comes now waits together
+        await renderer.under_way()
         others = [asyncio.create_task(renderer.render(model.generator.latents(range(n, n + 5)))) for n in range(12)]
-        await asyncio.sleep(0.05)
+        await queued()
         renderer.gate.set()
         return await asyncio.gather(first, *others)
 
@@ -63,10 +74,10 @@ def test_frames_in_motion_pass_stills_but_do_not_starve_them(renderer: Held, mod
 
     async def visit() -> None:
         jobs = [asyncio.create_task(ask("under way", False))]
-        await asyncio.sleep(0.05)
+        await renderer.under_way()
         for name, quick in (("still", False), ("frame", True), ("frame", True)):
             jobs.append(asyncio.create_task(ask(name, quick)))
-            await asyncio.sleep(0.01)
+            await queued()
         renderer.gate.set()
         await asyncio.gather(*jobs)
 
@@ -77,8 +88,10 @@ def test_frames_in_motion_pass_stills_but_do_not_starve_them(renderer: Held, mod
 
 def test_too_much_is_refused_and_the_rest_is_done(renderer: Held, model: StudioModel) -> None:
     async def visit() -> None:
-        waiting = [asyncio.create_task(renderer.render(model.generator.latents(range(32)))) for _ in range(4)]
-        await asyncio.sleep(0.1)  # one under way, three of 32 waiting
+        waiting = [asyncio.create_task(renderer.render(model.generator.latents(range(32))))]
+        await renderer.under_way()
+        waiting += [asyncio.create_task(renderer.render(model.generator.latents(range(32)))) for _ in range(3)]
+        await queued()
         with pytest.raises(BusyError):
             await renderer.render(model.generator.latents(range(5)))
         renderer.gate.set()
@@ -92,11 +105,11 @@ def test_too_much_is_refused_and_the_rest_is_done(renderer: Held, model: StudioM
 def test_who_has_left_is_not_drawn_for(renderer: Held, model: StudioModel) -> None:
     async def visit() -> None:
         first = asyncio.create_task(renderer.render(model.generator.latents([1])))
-        await asyncio.sleep(0.05)
+        await renderer.under_way()
         left = asyncio.create_task(renderer.render(model.generator.latents(range(32))))
-        await asyncio.sleep(0.05)
+        await queued()
         left.cancel()
-        await asyncio.sleep(0.05)
+        await queued()
         renderer.gate.set()
         await first
         await renderer.render(model.generator.latents([2]))

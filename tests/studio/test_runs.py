@@ -65,6 +65,7 @@ def test_it_follows_lines_as_they_are_written(folder: Path) -> None:
 def test_whether_it_trains_is_told_by_how_lately_it_wrote(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "kimg": 5.0}))
+    os.utime(folder / "metrics.jsonl")
     assert Run(folder).state()["status"] == "training"
     hours_ago = time.time() - 7200
     os.utime(folder / "metrics.jsonl", (hours_ago, hours_ago))

@@ -136,7 +136,7 @@ export class Photo {
   // What an error means can only be said beside what two different faces differ by.
   judge(error, others) {
     const part = error / others;
-    const words = part < 0.2 ? "Very near" : part < 0.32 ? "A likeness" : part < 0.5 ? "A distant likeness" : "Not found";
+    const words = part < 0.15 ? "Very near" : part < 0.25 ? "A likeness" : part < 0.42 ? "A distant likeness" : "Hardly found";
     const verdict = get("verdict");
     verdict.textContent = ` Off by ${error.toFixed(0)} of 255 levels (root mean square); two random faces of this model are ${others.toFixed(0)} apart. This is the nearest face the search found, not the person: what the model cannot draw is missing.`;
     verdict.insertAdjacentHTML("afterbegin", `<b>${words}</b>`);
