@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +29,13 @@ from dcgan.train.distributed import World, synchronize_batch_norm
 from dcgan.train.run import checkpoints
 from dcgan.train.tracking import read_metrics
 
-Make = Callable[..., TrainConfig]
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 CPU = torch.device("cpu")
-FLAGS = [
-    *("--device", "cpu", "--batch", "8", "--generator-width", "4", "--discriminator-width", "4"),
-    *("--latent-size", "8", "--log-every", "0.02", "--sample-every", "0.04", "--sample-count", "4"),
-    *("--checkpoint-every", "0.04", "--no-tensorboard", "--animation", "none"),
-]
 # Plain gradient descent, which does not blow up rounding as Adam does where a gradient is near 0.
 PLAIN = {"generator_optimizer": "sgd", "discriminator_optimizer": "sgd", "precision": "float32", "size": 32}
 CASES: dict[str, dict[str, Any]] = {
     # A second derivative, paired logits, three passes, augmentation.
-    "penalty": {**PRESETS["relativistic"], **PLAIN, "batch": 8, "augment": "diffaug", "penalty_every": 2},
+    "penalty": {**PRESETS["relativistic"], **PLAIN, "augment": "diffaug", "penalty_every": 2},
     # Flipped labels, noise, labels of conditional models.
     "hacks": {**PRESETS["ganhacks"], **PLAIN, "discriminator_norm": "none", "label_flip": 0.4, "condition": "all"},
     # BatchNorm in the discriminator as well: other gradients than one rank's, but the same on both.
@@ -59,22 +55,31 @@ def torchrun(*arguments: str | Path) -> list[str]:
     ]
 
 
-def settings(tiny: Make, faces: PackedImages, name: str) -> TrainConfig:
-    case = {"channels": 3, **CASES[name]}
-    return tiny(**case, labels=choose_labels(faces, case.get("condition")))
+def tiny(faces: PackedImages, **settings: Any) -> dict[str, Any]:
+    """Settings of a run that takes a second."""
+    return {
+        **{"data": str(faces.path), "size": 32, "channels": 3, "device": "cpu", "kimg": 0.08},
+        **{"latent_size": 8, "generator_width": 4, "discriminator_width": 4, "tensorboard": False, "animation": "none"},
+        **{"log_every": 0.02, "sample_every": 0.04, "sample_count": 4, "checkpoint_every": 0.04},
+        **settings,
+        "labels": choose_labels(faces, settings.get("condition")),
+        "batch": 8,
+    }
+
+
+def run_settings(faces: PackedImages, folder: Path, **settings: Any) -> dict[str, Any]:
+    return tiny(
+        faces, **{**PRESETS["relativistic"], "preset": "relativistic", "run_dir": str(folder / "runs"), **settings}
+    )
 
 
 @pytest.fixture(scope="module")
 def laws(faces32: PackedImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what two ranks computed."""
     out = tmp_path_factory.mktemp("laws")
-    tiny = {"data": str(faces32.path), "generator_width": 4, "discriminator_width": 4, "latent_size": 8, "batch": 8}
-    cases = {}
-    for name, case in CASES.items():
-        labels = choose_labels(faces32, case.get("condition"))
-        cases[name] = {**tiny, "channels": 3, **case, "labels": labels, "kimg": 0.08, "device": "cpu"}
-    (out / "cases.json").write_text(json.dumps(cases))
-    subprocess.run(torchrun(SCRIPT, "laws", out / "cases.json", out), check=True, timeout=300)
+    (out / "cases.json").write_text(json.dumps({name: tiny(faces32, **case) for name, case in CASES.items()}))
+    (out / "run.json").write_text(json.dumps(run_settings(faces32, out, name="whole")))
+    subprocess.run(torchrun(SCRIPT, "laws", out / "cases.json", out), check=True, timeout=600, stderr=subprocess.PIPE)
     return out
 
 
@@ -114,12 +119,11 @@ def test_a_rank_that_does_not_answer_is_given_up(laws: Path) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("size", [2, 4])
-def test_the_ranks_parts_are_the_one_batch(tiny: Make, faces32: PackedImages, name: str, size: int) -> None:
+def test_the_ranks_parts_are_the_one_batch(faces32: PackedImages, name: str, size: int) -> None:
     """Real images, latents, labels, targets, augmentations and noise; across the end of an epoch, too."""
-    config = settings(tiny, faces32, name)
-    labels = (
-        torch.from_numpy(training_labels(faces32, config.labels, faces32.training_indices)) if config.labels else None
-    )
+    config = TrainConfig(**tiny(faces32, **CASES[name]))
+    values = training_labels(faces32, config.labels, faces32.training_indices) if config.labels else None
+    labels = None if values is None else torch.from_numpy(values)
     for step in (0, 7):
         whole, *parts = (
             everything(Batches(config, faces32, CPU, world, labels)(step))
@@ -140,76 +144,70 @@ def everything(thing: Any, name: str = "") -> dict[str, torch.Tensor]:
     return {path: found for key, part in thing.items() for path, found in everything(part, f"{name}/{key}").items()}
 
 
-def test_a_run_moves_between_one_and_two_processes(tiny: Make, faces32: PackedImages, tmp_path: Path) -> None:
-    """The whole life of a run, as a user lives it, with every way to end a part of it."""
-    runs = tmp_path / "runs"
-    common = ["train", str(faces32.path), "--run-dir", str(runs), *FLAGS]
-    whole = [*common, "--name", "whole", "--kimg", "0.08"]
-    alone = train(tiny(name="alone", kimg=0.04, animation="none", preset="relativistic", **small("relativistic"))).run
-
-    # Two processes, never stopped; and two of which one is killed once, which torchrun starts again.
-    started = dcgan(*whole, "--devices", "2")
-    assert started.wait(300) == 0, started.stderr
-    killed = [*common, "--name", "killed", "--kimg", "0.08", "--resume", "auto"]
-    again = subprocess.run(
-        torchrun("--max-restarts", "1", SCRIPT, "dcgan", tmp_path / "marker", *killed), timeout=300, capture_output=True
-    )
-    assert again.returncode == 0, again.stderr.decode()
-    one, two = newest(runs, "whole"), newest(runs, "killed")
-    assert len(list(runs.glob("*-killed"))) == 1
+def test_torchrun_starts_a_run_again_that_lost_a_rank(faces32: PackedImages, laws: Path, tmp_path: Path) -> None:
+    """It ends with the very bits of one that lost none."""
+    (tmp_path / "run.json").write_text(json.dumps(run_settings(faces32, tmp_path)))
+    arguments = ("train", "--config", tmp_path / "run.json", "--resume", "auto")
+    command = torchrun("--max-restarts", "1", SCRIPT, "dcgan", tmp_path / "marker", *arguments)
+    done = subprocess.run(command, timeout=600, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "marker").exists()
+    (run,), (whole,) = ((folder / "runs").iterdir() for folder in (tmp_path, laws))
     for file in ("model.safetensors", "training.safetensors"):
-        first, second = (load_tensors(checkpoints(run)[-1] / file)[0] for run in (one, two))
-        assert all(torch.equal(first[key], second[key]) for key in first)
-    assert [line["generator_loss"] for line in read_metrics(one)] == [
-        line["generator_loss"] for line in read_metrics(two)
-    ]
+        one, two = (load_tensors(checkpoints(each)[-1] / file)[0] for each in (run, whole))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    losses = [[line["generator_loss"] for line in read_metrics(each)] for each in (run, whole)]
+    assert losses[0] == losses[1]
 
-    # Seeds are the same faces whatever trains them, and two processes' run goes on in one.
-    grid = "samples/kimg-000000.png"
-    assert (one / grid).read_bytes() == (alone / grid).read_bytes()
-    outcome = train(dataclasses.replace(resumable_config(one), kimg=0.12), one)
+
+def test_a_run_moves_between_one_and_two_processes(faces32: PackedImages, laws: Path, tmp_path: Path) -> None:
+    (two,) = (laws / "runs").iterdir()
+    moved = tmp_path / two.name
+    shutil.copytree(two, moved)
+    outcome = train(dataclasses.replace(resumable_config(moved), kimg=0.12), moved)
     assert outcome.kimg == 0.12
-    assert [line["step"] for line in read_metrics(one)] == [3, 5, 8, 10, 13, 15]
+    assert [line["step"] for line in read_metrics(moved)] == [3, 5, 8, 10, 13, 15]
 
-    # One process' run goes on in two, which are asked to stop, and then lose one.
-    process = dcgan("train", "--resume", str(alone), "--kimg", "1000", "--devices", "2")
-    until(lambda: len(checkpoints(alone)) > 1 and checkpoints(alone)[-1].name > "00000010", process)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, said
-    assert "SIGTERM: finishing this step and saving" in said
-    assert "Traceback" not in said
-    stopped = checkpoints(alone)[-1]
-    assert read_metrics(alone)[-1]["step"] <= int(stopped.name)
+    one = train(TrainConfig(**run_settings(faces32, tmp_path, kimg=0.04))).run
+    grid = "samples/kimg-000000.png"
+    assert (one / grid).read_bytes() == (two / grid).read_bytes()  # the same seeds are the same faces
+    longer = ("train", "--resume", str(one), "--kimg", "1000", "--devices", "2")
+    said = tmp_path / "said"
+    with started(said, *longer) as process:
+        until(lambda: checkpoints(one)[-1].name > "00000005", process, said)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM: finishing this step and saving" in said.read_text()
+    assert "Traceback" not in said.read_text()
+    stopped = checkpoints(one)[-1].name
+    assert read_metrics(one)[-1]["step"] <= int(stopped)
 
-    process = dcgan("train", "--resume", str(alone), "--kimg", "1000", "--devices", "2")
-    until(lambda: checkpoints(alone)[-1].name > stopped.name, process)
-    os.kill(rank_one(process.pid), signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    with started(said, *longer) as process:
+        until(lambda: checkpoints(one)[-1].name > stopped, process, said)
+        os.kill(rank_one(process.pid), signal.SIGKILL)
     assert process.returncode == 2
-    assert said.splitlines()[-1].startswith("dcgan: rank 1 of 2 was ended by SIGKILL; ")
-    assert said.count("dcgan: ") == 1
-    assert "Traceback" not in said
-    train(dataclasses.replace(resumable_config(alone), kimg=int(checkpoints(alone)[-1].name) * 8 / 1000 + 0.02), alone)
+    assert said.read_text().splitlines()[-1].startswith("dcgan: rank 1 of 2 was ended by SIGKILL; ")
+    assert said.read_text().count("dcgan: ") == 1
+    assert "Traceback" not in said.read_text()
+    reached = int(checkpoints(one)[-1].name)
+    assert train(dataclasses.replace(resumable_config(one), kimg=(reached + 2) * 8 / 1000), one).stopped_by is None
 
 
-def small(preset: str) -> dict[str, Any]:
-    """What a preset sets, and the tiny settings do not."""
-    return {name: value for name, value in PRESETS[preset].items() if name != "batch"}
+@contextlib.contextmanager
+def started(said: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`dcgan ARGUMENTS` in a process of its own, which ends before the block is left; it speaks into a file."""
+    with said.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", "dcgan", *arguments], stdout=file, stderr=file)
+        try:
+            yield process
+            process.wait(300)
+        finally:
+            process.kill()
 
 
-def dcgan(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dcgan", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def newest(runs: Path, name: str) -> Path:
-    return sorted(runs.glob(f"*-{name}"))[-1]
-
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], said: Path) -> None:
     while not condition():
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, said.read_text()
         time.sleep(0.02)
 
 
@@ -222,21 +220,21 @@ def rank_one(launcher: int) -> int:
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
-    process = dcgan("train", str(tmp_path / "nothing"), "--devices", "2", "--device", "cpu")
-    _, said = process.communicate(timeout=300)
+    with started(tmp_path / "said", "train", str(tmp_path / "nothing"), "--devices", "2", "--device", "cpu") as process:
+        pass
     assert process.returncode == 2
-    assert said.splitlines() == [f"dcgan: {tmp_path / 'nothing'} does not exist"]
+    assert (tmp_path / "said").read_text().splitlines() == [f"dcgan: {tmp_path / 'nothing'} does not exist"]
 
 
 @pytest.mark.parametrize(("batch", "size"), [(8, 3), (4, 4)])
-def test_a_batch_that_cannot_be_shared_is_refused(tiny: Make, batch: int, size: int) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(faces32: PackedImages, batch: int, size: int) -> None:
     with pytest.raises(DcganError, match=f"batch {batch} cannot be shared by {size} processes"):
-        train(tiny(batch=batch), world=World(0, size))
+        train(TrainConfig(**{**tiny(faces32), "batch": batch}), world=World(0, size))
 
 
-def test_synchronised_batch_norm_needs_cuda(tiny: Make) -> None:
+def test_synchronised_batch_norm_needs_cuda(faces32: PackedImages, tmp_path: Path) -> None:
     with pytest.raises(DcganError, match="sync_batchnorm works on CUDA alone"):
-        train(tiny(sync_batchnorm=True))
+        train(TrainConfig(**tiny(faces32, sync_batchnorm=True, run_dir=str(tmp_path))))
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
     scale = network[1].weight
     synchronize_batch_norm(network, torch.device("cuda"))

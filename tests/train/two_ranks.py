@@ -21,6 +21,7 @@ from dcgan.checkpoint import save_tensors
 from dcgan.cli import main
 from dcgan.config import TrainConfig
 from dcgan.data import open_data
+from dcgan.train import train
 from dcgan.train.distributed import ALONE, LostContactError, World, join
 from dcgan.train.loop import Trainer
 
@@ -53,6 +54,7 @@ def laws(cases: Path, out: Path) -> None:
             gradients, weights = steps(TrainConfig(**settings), world)
             save_tensors(out / f"{name}-gradients-{world.rank}", gradients)
             save_tensors(out / f"{name}-weights-{world.rank}", weights)
+        train(TrainConfig(**json.loads((out / "run.json").read_text())), world=world)
         impatient = World(world.rank, 2, world.rank, dist.new_group(backend="gloo", timeout=timedelta(seconds=1)))
         if world.first:
             try:
