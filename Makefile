@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: faces test lint clean
 
 faces: $(VENV)/installed  ## train for a few minutes on built-in drawn faces, then generate a grid
-	$(BIN)/dcgan train toy --size 32 --batch 32 --kimg 60 --name quickstart --resume auto
+	$(BIN)/dcgan train toy --size 32 --kimg 60 --name quickstart --resume auto
 	$(BIN)/dcgan generate `ls -d runs/*-quickstart | tail -n 1` --grid faces.png
 
 test: $(VENV)/installed-dev  ## run the tests

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcgan.draws import draw_latents, epoch_order, generator_for, latents_from_seeds
+from dcgan.draws import LARGE, LargeOrder, draw_latents, epoch_order, generator_for, latents_from_seeds
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), max_size=6), st.integers(0, 2**63 - 1))
@@ -54,3 +54,30 @@ def test_an_epoch_visits_each_image_once() -> None:
     first, second = epoch_order(0, 0, 100), epoch_order(0, 1, 100)
     assert torch.equal(first.sort().values, torch.arange(100))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 64, 65, 1000, 4097])
+def test_a_large_order_is_a_permutation_that_only_seed_and_epoch_decide(count: int) -> None:
+    orders = [LargeOrder(seed, epoch, count)[torch.arange(count)].tolist() for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert all(sorted(order) == list(range(count)) for order in orders)
+    assert orders[0] == [int(LargeOrder(0, 0, count)[torch.tensor([place])]) for place in range(count)]
+    if count > 60:
+        assert len({tuple(order) for order in orders}) == 3
+
+
+def test_a_large_order_mixes_like_a_random_one() -> None:
+    count = 1 << 16
+    order = LargeOrder(0, 0, count)[torch.arange(count)].double()
+    neighbours = torch.corrcoef(torch.stack([order[:-1], order[1:]]))[0, 1]
+    place = torch.corrcoef(torch.stack([order, torch.arange(count).double()]))[0, 1]
+    assert abs(float(neighbours)) < 4 / count**0.5
+    assert abs(float(place)) < 4 / count**0.5
+    fixed = int((order == torch.arange(count)).sum())
+    assert fixed < 10, "as many as a random permutation: 1 on average"
+
+
+def test_orders_of_large_sets_take_no_memory_and_never_change() -> None:
+    order = epoch_order(7, 3, 10**9)
+    assert isinstance(order, LargeOrder)
+    assert order[torch.tensor([0, 1, 2, 999_999_999])].tolist() == [293255163, 738589821, 497996748, 812747690]
+    assert isinstance(epoch_order(7, 3, LARGE), torch.Tensor)

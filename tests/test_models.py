@@ -122,6 +122,20 @@ def test_a_model_file_gives_back_the_same_networks(trained: Generator, tmp_path:
     )
 
 
+def test_half_precision_halves_the_file_and_rounds_the_images(trained: Generator, tmp_path: Path) -> None:
+    states = {"generator": trained.state_dict()}
+    for name, half in (("whole", False), ("half", True)):
+        save_model(tmp_path / f"{name}.safetensors", trained.config, states, {}, half=half)
+    whole, half_as_large = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
+    assert half_as_large.stat().st_size < 0.55 * whole.stat().st_size
+    rounded = Generator.from_pretrained(half_as_large)
+    assert {tensor.dtype for tensor in rounded.parameters()} == {torch.float32}
+    difference = rounded.sample(range(8)).astype(int) - trained.sample(range(8)).astype(int)
+    assert 0 < np.abs(difference).max() <= 2
+    again = read_model(rounded.save_pretrained(tmp_path / "again"))[2]["digest"]
+    assert again == read_model(half_as_large)[2]["digest"]
+
+
 def test_saving_what_was_loaded_changes_no_digest(trained: Generator, tmp_path: Path) -> None:
     first = read_model(trained.save_pretrained(tmp_path / "a"))[2]["digest"]
     second = read_model(Generator.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b"))[2]["digest"]

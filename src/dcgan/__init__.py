@@ -5,6 +5,8 @@ The public names, each imported when first used so that `import dcgan` costs not
 `Generator`, `Discriminator`: the networks; `from_pretrained(path)`, `save_pretrained(folder)`, and
 `generator.sample(seeds)`. `ModelConfig`, `TrainConfig`, `PrepareConfig`: settings. `prepare(config)`: the command
 of that name, which returns `PackedImages`, a packed data set; `dcgan.train.train(config)` trains on one.
+`features(model, images)`: what the discriminator sees in images, as vectors.
+`GeneratedFaces`, `RealFaces`, `mix`: labelled faces as torch data sets, for any training loop.
 `DcganError`: what each of them raises for a mistake the caller can mend.
 """
 
@@ -18,29 +20,39 @@ if TYPE_CHECKING:
     from dcgan.data import PackedImages, prepare
     from dcgan.errors import DcganError
     from dcgan.models import Discriminator, Generator
+    from dcgan.represent.activations import features
+    from dcgan.synthesize import GeneratedFaces, RealFaces, mix
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DcganError": "dcgan.errors",
     "Discriminator": "dcgan.models",
+    "GeneratedFaces": "dcgan.synthesize",
     "Generator": "dcgan.models",
     "ModelConfig": "dcgan.config",
     "PackedImages": "dcgan.data",
     "PrepareConfig": "dcgan.config",
+    "RealFaces": "dcgan.synthesize",
     "TrainConfig": "dcgan.config",
+    "features": "dcgan.represent.activations",
+    "mix": "dcgan.synthesize",
     "prepare": "dcgan.data",
 }
 
 __all__ = [
     "DcganError",
     "Discriminator",
+    "GeneratedFaces",
     "Generator",
     "ModelConfig",
     "PackedImages",
     "PrepareConfig",
+    "RealFaces",
     "TrainConfig",
     "__version__",
+    "features",
+    "mix",
     "prepare",
 ]
 

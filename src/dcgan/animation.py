@@ -19,17 +19,29 @@ MOST_FRAMES = 120
 SUFFIXES = (".gif", ".webp", ".mp4")
 
 
-def animate(path: Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
+def animate(path: Path, frames: Sequence[Path], milliseconds: int = 150) -> list[Path]:
     """Write the picture files `frames` as an endless animation, of the kind that `path` ends in.
 
-    More than 120 frames are thinned evenly; the last one stays for two seconds.
+    More than 120 frames are thinned evenly; the last one stays for two seconds. Returns those that cannot be read, or
+    are of another size than the first: they are left out.
     """
     step = max(1, -(-len(frames) // MOST_FRAMES))
-    chosen = []
+    chosen: list[Pixels] = []
+    damaged = []
     for frame in [*frames[:-1:step], frames[-1]]:
-        with Image.open(frame) as image:
-            chosen.append(np.asarray(image.convert("RGB")))
-    write_animation(path, chosen, fps=1000 / milliseconds, hold=2.0)
+        try:
+            with Image.open(frame) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except Exception:  # on damaged data, decoders raise whatever they like
+            damaged.append(frame)
+            continue
+        if chosen and pixels.shape != chosen[0].shape:
+            damaged.append(frame)
+        else:
+            chosen.append(pixels)
+    if chosen:
+        write_animation(path, chosen, fps=1000 / milliseconds, hold=2.0)
+    return damaged
 
 
 def write_animation(path: Path, frames: Sequence[Pixels] | Pixels, fps: float = 30.0, hold: float = 0.0) -> None:
@@ -39,11 +51,18 @@ def write_animation(path: Path, frames: Sequence[Pixels] | Pixels, fps: float = 
     frame, and MP4 only even sizes: an odd edge is repeated. Raises `DcganError` for another ending, an unwritable
     place, or if PyAV, which writes MP4, is not installed.
     """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DcganError(f"{path}: the name of an animation must end in {', '.join(SUFFIXES)}")
+    write_bytes(path, encode_animation(path.suffix.lower(), frames, fps, hold))
+
+
+def encode_animation(suffix: str, frames: Sequence[Pixels] | Pixels, fps: float = 30.0, hold: float = 0.0) -> bytes:
+    """The bytes of the file that `write_animation` would write; `suffix` is one of `SUFFIXES`."""
     buffer = io.BytesIO()
-    match path.suffix.lower():
+    match suffix:
         case ".mp4":
             _write_mp4(buffer, [*frames, *[frames[-1]] * round(hold * fps)], fps)
-        case ".gif" | ".webp" as suffix:
+        case ".gif" | ".webp":
             images = [to_pil(frame).convert("RGB") for frame in frames]
             options: dict[str, object] = {"quality": 80}
             if suffix == ".gif":  # the octree is 30 times as fast as Pillow's default, and no worse to see
@@ -52,9 +71,7 @@ def write_animation(path: Path, frames: Sequence[Pixels] | Pixels, fps: float = 
             durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * (hold or 1 / fps))]
             kind, others = suffix[1:].upper(), images[1:]
             images[0].save(buffer, kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
-        case _:
-            raise DcganError(f"{path}: the name of an animation must end in {', '.join(SUFFIXES)}")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _write_mp4(file: IO[bytes], frames: Sequence[Pixels], fps: float) -> None:

@@ -23,11 +23,10 @@ from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.config import Label, label_groups
 from dcgan.draws import epoch_order, generator_for
 from dcgan.errors import DcganError
-from dcgan.images import Pixels, to_signed
+from dcgan.images import Pixels, to_input, to_signed
 
 FORMAT = 1
 _BATCH = 256  # images read at a time, which matters for memory only
-_GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow's conversion
 
 
 class LabelledImages(Protocol):
@@ -92,7 +91,10 @@ class Classifier(nn.Module):
         labels. Unlike `read`'s probabilities, these do not saturate.
         """
         self.eval()
-        raw = [self(self._prepare(part)).float().cpu() for part in torch.from_numpy(images).split(_BATCH)]
+        raw = [
+            self(to_input(part.to(self.mean.device), self.size, self.channels)).float().cpu()
+            for part in torch.from_numpy(images).split(_BATCH)
+        ]
         scores = torch.cat([torch.empty(0, len(self.labels)), *raw])
         for columns in self.groups:
             if len(columns) > 1:
@@ -105,20 +107,6 @@ class Classifier(nn.Module):
         scores = self.scores(images)
         numbers = torch.tensor([label.kind == "number" for label in self.labels])
         return torch.where(numbers, scores * self.deviation.cpu() + self.mean.cpu(), scores.sigmoid()).numpy()
-
-    def _prepare(self, pixels: Tensor) -> Tensor:
-        """uint8 N x H x W x C of any size, grey or RGB, as this network's input N x C x S x S in [-1, 1]."""
-        channels = pixels.shape[-1]
-        if channels not in (1, 3):
-            raise DcganError(f"a classifier reads grey or RGB images, not ones of {channels} channels")
-        images = to_signed(pixels.to(self.mean.device))
-        if (channels, self.channels) == (3, 1):
-            images = (images * torch.tensor(_GREY, device=images.device).view(3, 1, 1)).sum(1, keepdim=True)
-        elif (channels, self.channels) == (1, 3):
-            images = images.expand(-1, 3, -1, -1)
-        if images.shape[2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return images
 
     @property
     def digest(self) -> str:
@@ -160,6 +148,7 @@ def train_classifier(
     batch: int = 64,
     learning_rate: float = 5e-3,
     width: int = 32,
+    shift: bool = True,
     flip: bool = False,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -168,8 +157,8 @@ def train_classifier(
     """Train on the images at `indices`; the same arguments give the same classifier on the same machine.
 
     `labels` are those to learn (default: all of the data's). AdamW with a learning rate that rises over the first
-    tenth and falls to 0; images are shifted by up to 1/16 of their size, and with `flip` mirrored, half of them
-    (not for labels that tell left from right). Unknown labels count for nothing. Raises `DcganError` for data
+    tenth and falls to 0; with `shift` images are moved by up to 1/16 of their size, and with `flip` half of them are
+    mirrored (not for labels that tell left from right). Unknown labels count for nothing. Raises `DcganError` for data
     without labels, names it does not have, or a label that is nowhere known.
     """
     columns = _columns(data, labels)
@@ -188,7 +177,7 @@ def train_classifier(
     for step in tqdm(range(steps), desc="training the classifier", unit="step", disable=None if progress else True):
         chosen = indices[_batch_places(step, batch, len(indices), seed)]
         images = to_signed(torch.from_numpy(data.read(chosen)).to(device))
-        loss = _loss(classifier, classifier(_augment(images, flip, seed, step)), standard[chosen])
+        loss = _loss(classifier, classifier(_augment(images, shift, flip, seed, step)), standard[chosen])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -263,11 +252,11 @@ def _batch_places(step: int, batch: int, count: int, seed: int) -> npt.NDArray[n
     return places.numpy()
 
 
-def _augment(images: Tensor, flip: bool, seed: int, step: int) -> Tensor:
-    """Images N x C x S x S shifted, and with `flip` half of them mirrored; the edge is repeated."""
+def _augment(images: Tensor, shift: bool, flip: bool, seed: int, step: int) -> Tensor:
+    """Images N x C x S x S, with `shift` moved (the edge is repeated), and with `flip` half of them mirrored."""
     draws = generator_for(seed, "classifier augmentation", step)
     count, _, size, _ = images.shape
-    most = size // 16
+    most = size // 16 if shift else 0
     shifts = torch.randint(0, 2 * most + 1, (2, count, 1), generator=draws)
     places = torch.arange(size)
     rows, columns = (places + shifts - most).clamp(0, size - 1).to(images.device)  # each N x S

@@ -9,7 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+LARGE = 1 << 20
+"""Data sets of more images than this are shuffled without a table."""
+ROUNDS = 6
+Words = npt.NDArray[np.uint64]
 
 
 def generator_for(seed: int, purpose: str, index: int) -> torch.Generator:
@@ -43,6 +50,53 @@ def latents_from_seeds(seeds: Sequence[int], size: int, latent: str, truncation:
     return (torch.erfinv(inside) * 2**0.5).float()
 
 
-def epoch_order(seed: int, epoch: int, count: int) -> torch.Tensor:
-    """The order in which epoch number `epoch` visits `count` images: a permutation, int64."""
+def epoch_order(seed: int, epoch: int, count: int) -> torch.Tensor | LargeOrder:
+    """The order in which epoch number `epoch` visits `count` images: a permutation, int64.
+
+    Up to 2**20 images it is a tensor; of more, it is computed where it is indexed, and takes no memory.
+    """
+    if count > LARGE:
+        return LargeOrder(seed, epoch, count)
     return torch.randperm(count, generator=generator_for(seed, "order", epoch))
+
+
+class LargeOrder:
+    """A pseudo-random permutation of the numbers below `count`, computed place by place.
+
+    A Feistel network (Luby and Rackoff 1988) over the next power of 2, with splitmix64's mixer (Steele et al. 2014)
+    as its round function; a place that leaves the range goes through it again, until it is back (Black and Rogaway
+    2002, "cycle walking").
+    """
+
+    def __init__(self, seed: int, epoch: int, count: int) -> None:
+        self.count = count
+        bits = (count - 1).bit_length()
+        self._bits = bits // 2, bits - bits // 2
+        key = hashlib.blake2b(f"{seed}/large order/{epoch}".encode(), digest_size=8 * ROUNDS).digest()
+        self._keys = np.frombuffer(key, "<u8")
+
+    def __getitem__(self, places: torch.Tensor) -> torch.Tensor:
+        """The images, int64, at these places of the order, each from 0 to `count` - 1."""
+        images = self._permute(places.numpy().astype(np.uint64))
+        while (outside := images >= self.count).any():
+            images[outside] = self._permute(images[outside])
+        return torch.from_numpy(images.astype(np.int64))
+
+    def _permute(self, numbers: Words) -> Words:
+        left_bits, right_bits = (np.uint64(bits) for bits in self._bits)
+        left, right = numbers >> right_bits, numbers & _mask(right_bits)
+        for key in self._keys:
+            left, right = right, left ^ (_mix(right ^ key) & _mask(left_bits))
+            left_bits, right_bits = right_bits, left_bits
+        mixed: Words = left << right_bits | right
+        return mixed
+
+
+def _mask(bits: np.uint64) -> np.uint64:
+    return np.uint64((1 << int(bits)) - 1)
+
+
+def _mix(words: Words) -> Words:
+    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ words >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return words ^ words >> np.uint64(31)

@@ -13,7 +13,7 @@ from dcgan.data import PackedImages
 from dcgan.errors import DcganError
 from dcgan.models import PRETRAINED, model_digest, read_model
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE, checkpoints
-from dcgan.train.state import STATE_FILE, check_checkpoint
+from dcgan.train.state import STATE_FILE, check_checkpoint, read_counters
 from dcgan.train.tracking import read_metrics
 
 
@@ -27,7 +27,7 @@ def describe(path: Path, verify: bool = False) -> dict[str, Any]:
     if (path / "dataset.json").is_file():
         return describe_data(path, verify)
     if (path / STATE_FILE).is_file():
-        counters = check_checkpoint(path) if verify else read_json(path / STATE_FILE)
+        counters = check_checkpoint(path) if verify else read_counters(path)
         return {**describe_model(path, verify), "kind": "checkpoint", "step": counters["step"]}
     if (path / CONFIG_FILE).is_file():
         return describe_run(path, verify)
@@ -94,7 +94,7 @@ def describe_run(path: Path, verify: bool) -> dict[str, Any]:
         "last": losses[-1] if losses else None,
         "last evaluation": evaluations[-1] if evaluations else None,
         "checkpoints": [checkpoint.name for checkpoint in complete],
-        "dataset": read_json(complete[-1] / STATE_FILE)["dataset"] if complete else None,
+        "dataset": read_counters(complete[-1])["dataset"] if complete else None,
     }
 
 

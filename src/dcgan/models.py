@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +21,11 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.conditions import Condition, LabelCode, condition_rows
-from dcgan.config import ModelConfig, from_json, label_groups
+from dcgan.config import ModelConfig, from_json
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
+from dcgan.hub import download, is_repository, upload, write_card
 from dcgan.images import Pixels, to_pixels
 
 MODEL_FILE = "model.safetensors"
@@ -32,9 +34,10 @@ PRETRAINED = "pretrained"
 FORMAT = 1
 # Kernels may round differently for another batch size; padding to one size keeps an image a function of its seed.
 SAMPLE_BATCH = 32
+CARD_SAMPLES = 36
 
 
-def _channels(width: int, stages: int) -> list[int]:
+def channels_of(width: int, stages: int) -> list[int]:
     """Channels of the hidden layers from 4x4 upwards: for 64x64, [8, 4, 2, 1] times the width."""
     return [width * min(8, 2 ** (stages - 1 - stage)) for stage in range(stages)]
 
@@ -67,13 +70,15 @@ class _Network(nn.Module):
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load from a model file, or a folder that holds one (a run, a checkpoint); in evaluation mode, on the CPU.
 
-        Raises `DcganError` if there is none, or it is damaged or of another kind.
+        What is no path here may be a Hugging Face repository, `user/name`. Raises `DcganError` if there is none, or
+        it is damaged or of another kind.
         """
         config, tensors, about = read_model(path)
         prefix = f"{cls.role}."
         state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         if not state:
-            raise DcganError(f"{model_file(path)} holds no {cls.role}")
+            remedy = " (import it with --discriminator)" if "imported" in about else ""
+            raise DcganError(f"{model_file(path)} holds no {cls.role}, which is needed here{remedy}")
         with torch.device("meta"):
             network = cls(config)
         try:
@@ -86,10 +91,18 @@ class _Network(nn.Module):
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write `model.safetensors` with this network alone into `folder`; returns the file's path."""
-        path = Path(folder) / MODEL_FILE
-        save_model(path, self.config, {self.role: self.state_dict()}, self.about)
-        return path
+        """Write this network alone into `folder`, with a model card, as `save_folder` does."""
+        samples = self.sample(range(CARD_SAMPLES)) if isinstance(self, Generator) else None
+        return save_folder(Path(folder), self.config, {self.role: self.state_dict()}, self.about, samples)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face repository `user/name`; returns its address.
+
+        `private` makes a new repository a private one. Raises `DcganError` for what Hugging Face refuses.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload(Path(folder), repository, private=private, token=token)
 
 
 class Generator(_Network):
@@ -99,15 +112,16 @@ class Generator(_Network):
     after each but the last, which ends in tanh without BatchNorm.
 
     A conditional one (`config.labels`) takes [z, y], N x (Z + L), where y codes the labels (`code`); z alone leaves
-    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, so that labels
-    are as loud as z from the first step on.
+    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, but small ones: a
+    label as a whole starts as loud as one number of z. Louder labels drown z, as each of them is the same for half
+    the images and so learns far faster: all faces of a class became one.
     """
 
     role = "generator"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.generator_width, config.stages)
+        widths = channels_of(config.generator_width, config.stages)
         self.code = LabelCode(config.labels) if config.labels else None
         self.embedding = nn.Linear(len(config.labels), config.latent_size, bias=False) if config.labels else None
         size = config.latent_size * (2 if config.labels else 1)
@@ -134,11 +148,10 @@ class Generator(_Network):
         return nn.ReLU(inplace=True)
 
     def initialize(self, generator: torch.Generator) -> Self:
-        """Draw all weights as `_Network` says, but W so that each number of W y varies as one of z."""
+        """Draw all weights as `_Network` says, but W so that what it makes of one label has norm 1."""
         super().initialize(generator)
         if self.embedding is not None:
-            groups = len(label_groups(self.config.labels))  # about as many numbers of y are not 0, each near 1 in size
-            nn.init.normal_(self.embedding.weight, 0.0, groups**-0.5, generator=generator)
+            nn.init.normal_(self.embedding.weight, 0.0, self.config.latent_size**-0.5, generator=generator)
         return self
 
     def embed(self, latents: torch.Tensor) -> torch.Tensor:
@@ -236,15 +249,17 @@ class Discriminator(_Network):
     """Images N x C x H x W in [-1, 1] to logits N; above 0 means real.
 
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
-    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over
-    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing.
+    and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, the mean of its 4x4 features> for
+    the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing. The paper's
+    sum over places would be the same with another V, but Adam then moves the logit 16 times as far in one step, and
+    the generator is left behind.
     """
 
     role = "discriminator"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        widths = _channels(config.discriminator_width, config.stages)[::-1]
+        widths = channels_of(config.discriminator_width, config.stages)[::-1]
         normalized = config.discriminator_norm == "batch"
         self.first = nn.Sequential(
             Convolution(config.channels, widths[0], bias=not normalized), nn.LeakyReLU(0.2, inplace=True)
@@ -270,19 +285,24 @@ class Discriminator(_Network):
         return activations
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        features = self.hidden(self.first(images))
+        return self.judge(self.hidden(self.first(images)), labels)
+
+    def judge(self, features: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits of the last of `features`, N x C x 4 x 4, and of the labels' codes."""
         logits: torch.Tensor = self.last(features)
         if labels is not None and self.projection is not None:
-            logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
+            logits = logits + (self.projection(labels) * features.float().mean((2, 3))).sum(1)
         return logits
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that `path` means: itself, `model.safetensors` in the folder of a run or checkpoint, or the
+    """The model file that `path` means: itself, `model.safetensors` in a folder or a Hugging Face repository, or the
     package's own for the word `pretrained`.
     """
     if str(path) == PRETRAINED:
         return Path(__file__).with_name("pretrained") / MODEL_FILE
+    if is_repository(path):
+        return download(str(path), MODEL_FILE)
     path = Path(path)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
@@ -299,8 +319,8 @@ def save_model(
     states: Mapping[str, Mapping[str, torch.Tensor]],
     about: Mapping[str, Any],
     half: bool = False,
-) -> None:
-    """Write a self-describing model file.
+) -> dict[str, Any]:
+    """Write a self-describing model file; returns what it says of itself.
 
     `states` maps `generator` (moving average of weights) and `discriminator` to their state dicts; `about` is any
     JSON-able description (data set, training progress, figures, terms of use). `half` rounds to float16, for half
@@ -313,6 +333,23 @@ def save_model(
     description = {"format": FORMAT, "model": dataclasses.asdict(config), "about": about}
     # One key: safetensors writes several in random order, and the same run should give the same bytes.
     save_tensors(path, tensors, {"dcgan": json.dumps(description)})
+    return description
+
+
+def save_folder(
+    folder: Path,
+    config: ModelConfig,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    about: Mapping[str, Any],
+    samples: Pixels | None,
+) -> Path:
+    """Write `model.safetensors`, `config.json` and a model card into `folder`; returns the model file's path.
+
+    `states` and `about` are as in `save_model`; `samples`, uint8 N x H x W x C, are shown on the card.
+    """
+    path = folder / MODEL_FILE
+    write_card(folder, save_model(path, config, states, about), list(states), samples)
+    return path
 
 
 def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], dict[str, Any]]:
@@ -327,8 +364,10 @@ def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], 
         description = json.loads(metadata.get("dcgan", "{}"))
     except ValueError as error:
         raise DcganError(f"{file} is damaged: what it says of itself is not valid JSON") from error
-    if description.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DcganError(f"{file} is not a model that this version of dcgan can read")
+    if not isinstance(description.get("about"), dict) or "model" not in description:
+        raise DcganError(f"{file} is damaged: it does not say what model it holds")
     return from_json(ModelConfig, description["model"], str(file)), _in_float32(tensors), description["about"]
 
 

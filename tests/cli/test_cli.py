@@ -29,6 +29,8 @@ TINY = [
     "4",
     "--discriminator-width",
     "4",
+    "--lr-decay",
+    "none",
     "--latent-size",
     "8",
     "--no-tensorboard",

@@ -163,6 +163,12 @@ def test_bombs_are_refused_by_their_header(side: int) -> None:
     assert reason(bomb(side, side)) == "too large"
 
 
+def test_a_caller_may_allow_fewer_pixels() -> None:
+    decode(bomb(3, 3), 8, 3, "square", 9)
+    with pytest.raises(UnusableError, match="too large"):
+        decode(bomb(3, 3), 8, 3, "square", 8)
+
+
 def test_what_is_no_image_says_so() -> None:
     assert reason(b"") == "empty file"
     assert reason(b"Dear diary") == "not an image"

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcgan.data import Label, PackedImages, PackedWriter, flip_landmarks
+from dcgan.data.packed import AllBut
 from dcgan.errors import DcganError
 
 LABELS = (Label("smile", "class"), Label("age", "number"))
@@ -188,3 +189,19 @@ def test_flipped_landmarks_follow_the_pixels() -> None:
     left, right, _ = flipped[0]
     assert left[0] < right[0], "what is named left is on the left of the mirrored image too"
     np.testing.assert_array_equal(flip_landmarks(flipped, MARKS, size), landmarks)
+
+
+@given(st.sets(st.integers(0, 39)), st.integers(40, 60), st.data())
+def test_all_but_some_is_what_numpy_deletes(without: set[int], count: int, data: st.DataObject) -> None:
+    left_out = np.array(sorted(without), np.int64)
+    kept = np.delete(np.arange(count), left_out)
+    lazy = AllBut(count, left_out)
+    assert len(lazy) == len(kept)
+    np.testing.assert_array_equal(np.asarray(lazy), kept)
+    assert list(lazy) == kept.tolist()
+    places = data.draw(st.lists(st.integers(-len(kept), len(kept) - 1)))
+    np.testing.assert_array_equal(lazy[places], kept[np.array(places, int)])
+    np.testing.assert_array_equal(lazy[3:-2:2], kept[3:-2:2])
+    for place in (len(kept), -len(kept) - 1):
+        with pytest.raises(IndexError):
+            lazy[[0, place]]

@@ -53,6 +53,24 @@ def test_an_image_is_found_at_the_same_place_in_any_company(drawn_world: Any) ->
     torch.testing.assert_close(together.latents[1:2], alone.latents, atol=0.05, rtol=0)
 
 
+def test_the_search_can_be_watched_and_ended(drawn_world: Any) -> None:
+    own = drawn_world.generator.sample([500])
+    seen: list[tuple[int, int]] = []
+
+    def watch(done: int, total: int, latents: torch.Tensor) -> None:
+        assert latents.shape[1] == drawn_world.generator.config.latent_size
+        seen.append((done, total))
+        if len(seen) == 30:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        find_latents(drawn_world.generator, drawn_world.discriminator, own, watch=watch, **QUICK)
+    assert seen == [(done, 120 // 8 + 120) for done in range(1, 31)]
+    unwatched = find_latents(drawn_world.generator, drawn_world.discriminator, own, **QUICK)
+    watched = find_latents(drawn_world.generator, drawn_world.discriminator, own, watch=lambda *_: None, **QUICK)
+    assert torch.equal(watched.latents, unwatched.latents)
+
+
 def test_images_of_another_size_are_refused(drawn_world: Any) -> None:
     for images in (np.zeros((0, 32, 32, 3), np.uint8), np.zeros((1, 64, 64, 3), np.uint8)):
         with pytest.raises(DcganError, match="must be N x 32 x 32 x 3, not"):

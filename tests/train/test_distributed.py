@@ -122,7 +122,7 @@ def test_a_rank_that_does_not_answer_is_given_up(laws: Path) -> None:
 def test_the_ranks_parts_are_the_one_batch(faces32: PackedImages, name: str, size: int) -> None:
     """Real images, latents, labels, targets, augmentations and noise; across the end of an epoch, too."""
     config = TrainConfig(**tiny(faces32, **CASES[name]))
-    values = training_labels(faces32, config.labels, faces32.training_indices) if config.labels else None
+    values = training_labels(faces32, config.labels, faces32.training_indices[:]) if config.labels else None
     labels = None if values is None else torch.from_numpy(values)
     for step in (0, 7):
         whole, *parts = (

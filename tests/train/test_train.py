@@ -75,7 +75,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 @pytest.mark.parametrize("stop", [1, 5, 7])
 def test_resumed_equals_uninterrupted(tiny: Make, monkeypatch: pytest.MonkeyPatch, preset: str, stop: int) -> None:
     """Stopped at a step that is no multiple of anything: within a log interval, an epoch, a checkpoint interval."""
-    settings = {**PRESETS[preset], "generator_width": 4, "discriminator_width": 4, "preset": preset, "size": 32}
+    settings = {**PRESETS[preset], "generator_width": 4, "discriminator_width": 4, "preset": preset}
+    settings |= {"size": 32, "batch": 8}
     whole = train(tiny(**settings, name="whole")).run
     with monkeypatch.context() as patch:
         stop_after(patch, stop)

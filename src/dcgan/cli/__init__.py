@@ -14,6 +14,7 @@ Settings = TypeVar("Settings")
 
 COMMANDS = {
     "prepare": "Pack images once into a form that training reads fast.",
+    "merge": "Join the parts of a data set that were prepared apart.",
     "train": "Train a DCGAN on a data set, from scratch or from where a run stopped.",
     "generate": "Generate images from a model.",
     "interpolate": "Walk smoothly from face to face, as an animation or a film strip.",
@@ -26,6 +27,13 @@ COMMANDS = {
     "edit": "Change attributes of faces by moving them along directions.",
     "principal": "Find the directions in which images change most, without labels.",
     "smoothness": "Measure how evenly images change along the latent space, and show it.",
+    "studio": "Play with a model in the browser.",
+    "probe": "Measure how well a linear classifier does on what the discriminator learned.",
+    "nearest": "Find the images that are most like given ones to the discriminator.",
+    "augment": "Write a labelled synthetic data set.",
+    "augment-test": "Test whether synthetic data help a classifier, on fractions of the real data.",
+    "export": "Write a model as ONNX, as a web page that draws faces, or for the Hugging Face Hub.",
+    "import": "Make a model from the state dict of a PyTorch DCGAN.",
     "info": "Describe a model, a run, a checkpoint or a data set.",
 }
 
@@ -72,7 +80,7 @@ def parse(kind: type[Settings], arguments: Sequence[str], command: str, default:
 
 def usage() -> str:
     """What `dcgan --help` prints."""
-    commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    commands = "\n".join(f"  {name:<14}{summary}" for name, summary in COMMANDS.items())
     return (
         "usage: dcgan COMMAND ...\n\n"
         "Train, judge, explore and put to work deep convolutional GANs.\n\n"

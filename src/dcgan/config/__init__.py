@@ -4,8 +4,10 @@ One frozen dataclass a command: its fields are the command's flags and the keys 
 decided in this order, later wins: the defaults here, the preset, the `--config` file, the flags.
 """
 
+from dcgan.config.augment import AugmentConfig
+from dcgan.config.augment_test import AugmentTestConfig
 from dcgan.config.base import Device, Label, from_json, label_groups
-from dcgan.config.data import PrepareConfig, check_crop
+from dcgan.config.data import MergeConfig, PrepareConfig, check_crop, parse_part
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.explore import (
     ArithmeticConfig,
@@ -20,7 +22,10 @@ from dcgan.config.explore import (
     parse_amounts,
     parse_list,
 )
+from dcgan.config.export import ExportConfig, ImportConfig
 from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
+from dcgan.config.represent import NearestConfig, ProbeConfig
+from dcgan.config.studio import StudioConfig
 from dcgan.config.train import (
     DEFAULT_PRESET,
     FEW_IMAGES,
@@ -37,28 +42,37 @@ __all__ = [
     "PRESETS",
     "SIZES",
     "ArithmeticConfig",
+    "AugmentConfig",
+    "AugmentTestConfig",
     "CompareConfig",
     "Device",
     "DirectionsConfig",
     "EditConfig",
     "EvaluateConfig",
     "ExploreConfig",
+    "ExportConfig",
     "GenerateConfig",
+    "ImportConfig",
     "InfoConfig",
     "InterpolateConfig",
     "Label",
     "Latent",
+    "MergeConfig",
     "ModelConfig",
+    "NearestConfig",
     "PickConfig",
     "PrepareConfig",
     "PrincipalConfig",
+    "ProbeConfig",
     "ProjectConfig",
     "SmoothnessConfig",
+    "StudioConfig",
     "TrainConfig",
     "check_crop",
     "from_json",
     "label_groups",
     "parse_amounts",
     "parse_list",
+    "parse_part",
     "parse_seeds",
 ]

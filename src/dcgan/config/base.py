@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def require_positive(settings: object, *names: str) -> None:
     """Raise `DcganError` unless each named setting is above 0, or None."""
     for name in names:
         value = getattr(settings, name)
-        require(value is None or value > 0, f"{name} must be above 0, not {value}")
+        require(value is None or 0 < value < math.inf, f"{name} must be above 0, not {value}")
 
 
 def from_json(kind: type[Settings], values: object, origin: str) -> Settings:

@@ -17,7 +17,7 @@ class PrepareConfig:
     """Pack images once into a form that training reads fast."""
 
     source: Positional[str]
-    """A folder, a .zip or .tar of images, a folder with CelebA's official files, or the word toy."""
+    """A folder, a .zip or .tar of images, CelebA's, CIFAR-10's or SVHN's official files, or the word toy or digits."""
     out: Positional[str]
     """Folder to create for the packed data set."""
     size: int = 64
@@ -27,9 +27,9 @@ class PrepareConfig:
     channels: int = 3
     """3 for colour, 1 for grey."""
     split: Literal["all", "train", "valid", "test"] = "all"
-    """CelebA's official partition to take."""
+    """Official part to take: CelebA's, or CIFAR-10's and SVHN's train or test."""
     held_out: float = 0.05
-    """Share of the images that training never sees (none below 500 images; CelebA's own partition where present)."""
+    """Share of the images that training never sees (none below 500 images; the official part where there is one)."""
     count: int = 5000
     """Number of faces to draw, for toy only."""
     seed: int = 0
@@ -38,6 +38,10 @@ class PrepareConfig:
     """Terms of use of the images, kept in every model that is trained on them (CelebA's are known)."""
     workers: int = 0
     """Processes that decode (0: one a core)."""
+    part: str = "1/1"
+    """Which part of the source to pack, such as 2/4 for the second of four; `dcgan merge` joins them."""
+    reuse: str | None = None
+    """An earlier packed set of the same settings: images that it holds, unchanged, are copied and not decoded."""
 
     def __post_init__(self) -> None:
         require(4 <= self.size <= 1024, f"size must be from 4 to 1024, not {self.size}")
@@ -47,6 +51,25 @@ class PrepareConfig:
         require(self.seed >= 0, f"seed must not be negative: {self.seed}")
         require_positive(self, "count")
         check_crop(self.crop)
+        parse_part(self.part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """Join packed sets into one: all parts of a source, or whole sets one after the other."""
+
+    out: Positional[str]
+    """Folder to create for the joined data set."""
+    parts: Positional[tuple[str, ...]]
+    """What `dcgan prepare --part i/N` made, all N in any order; or whole sets, in the order they shall have."""
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """The numbers of a part: 2/4 is (2, 4); anything else is a `DcganError`."""
+    match = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", part)
+    require(match is not None and int(match[1]) <= int(match[2]), f"part must be i/N such as 2/4, not {part!r}")
+    assert match is not None
+    return int(match[1]), int(match[2])
 
 
 def check_crop(crop: str) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -196,7 +197,7 @@ class TrainConfig(ModelConfig):
             require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
         for name in ("real_label", "label_flip"):
             require(0 <= getattr(self, name) <= 1, f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        require(self.input_noise >= 0, f"input_noise must not be negative: {self.input_noise}")
+        require(0 <= self.input_noise < math.inf, f"input_noise must be at least 0, not {self.input_noise}")
         check_crop(self.crop)
 
     @classmethod

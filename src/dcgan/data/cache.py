@@ -12,22 +12,26 @@ from pathlib import Path
 
 from dcgan import __version__
 from dcgan.config import PrepareConfig
+from dcgan.data.arrays import DIGITS
 from dcgan.data.pack import deciding_settings, prepare
 from dcgan.data.packed import MANIFEST, PARTIAL, PackedImages
 from dcgan.data.trees import fingerprint
 from dcgan.data.writer import BusyError
 from dcgan.errors import DcganError
 
+WORDS = ("toy", DIGITS)
+"""Data that needs no path."""
+
 
 def open_data(data: str, *, size: int | None = None, channels: int | None = None, crop: str = "square") -> PackedImages:
-    """Open a packed data set; a folder, an archive or toy is first packed into the cache folder, which is said.
+    """Open a packed data set; anything else that holds images is first packed into the cache folder, which is said.
 
     The cache (`DCGAN_CACHE`, else `XDG_CACHE_HOME`/dcgan, else ~/.cache/dcgan) serves until the source changes.
     `size` and `channels` of None are those of the packed set, or 64 and 3. Raises `DcganError` if a packed set
     has another size or number of channels than asked for, and whatever `prepare` raises.
     """
     path = Path(data).expanduser()
-    if data == "toy" or (path.exists() and not path.name.endswith(PARTIAL) and not (path / MANIFEST).is_file()):
+    if data in WORDS or (path.exists() and not path.name.endswith(PARTIAL) and not (path / MANIFEST).is_file()):
         return _open_cached(data, size=size or 64, channels=channels or 3, crop=crop)
     packed = PackedImages.open(path)
     for name, wanted, found in (("size", size, packed.size), ("channels", channels, packed.channels)):
@@ -43,7 +47,7 @@ def _open_cached(data: str, *, size: int, channels: int, crop: str) -> PackedIma
     """What was packed earlier from the same source with the same settings; if there is nothing, it is packed."""
     config = PrepareConfig(source=data, out="", size=size, channels=channels, crop=crop)
     path = Path(data).expanduser()
-    origin = data if data == "toy" else fingerprint(path)
+    origin = data if data in WORDS else fingerprint(path)
     identity = json.dumps([origin, deciding_settings(config), __version__], sort_keys=True)
     name = f"{path.resolve().name.split('.')[0] or 'images'}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     out = cache_folder() / name

@@ -51,11 +51,12 @@ class Decoded(NamedTuple):
         return np.asarray(edges * (size / (right - left), size / (bottom - top)) - 0.5, np.float32)
 
 
-def decode(data: bytes, size: int, channels: int, crop: str) -> Decoded:
+def decode(data: bytes, size: int, channels: int, crop: str, most_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode an image to size x size pixels: upright, on white, cropped, resized with antialiasing, 8 bits.
 
     `crop` is square (centre), none (all of it, squeezed) or WxH (centre, in original pixels). An animation
-    gives its first frame. Raises `UnusableError` with the reason, whatever is wrong with the data.
+    gives its first frame. Raises `UnusableError` with the reason, whatever is wrong with the data; `most_pixels`
+    are checked before any is decoded.
     """
     if not data:
         raise UnusableError("empty file")
@@ -63,7 +64,7 @@ def decode(data: bytes, size: int, channels: int, crop: str) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, mostly; what matters is raised
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                return _decode(image, size, channels, crop)
+                return fit(image, size, channels, crop, most_pixels)
     except UnusableError:
         raise
     except UnidentifiedImageError as error:
@@ -74,9 +75,10 @@ def decode(data: bytes, size: int, channels: int, crop: str) -> Decoded:
         raise UnusableError("truncated" if "truncated" in str(error) else "damaged") from error
 
 
-def _decode(image: Image.Image, size: int, channels: int, crop: str) -> Decoded:
+def fit(image: Image.Image, size: int, channels: int, crop: str, most_pixels: int = MAX_PIXELS) -> Decoded:
+    """An image as `decode` makes it of a file; `UnusableError` if it is too large, or smaller than the crop."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > most_pixels:
         raise UnusableError("too large")
     shrink = _shrink(image, size, crop)
     image.load()

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dcgan.config import Label, PrepareConfig
+from dcgan import __version__
+from dcgan.config import Label, PrepareConfig, parse_part
 from dcgan.data import celeba
-from dcgan.data.decode import decode
+from dcgan.data.arrays import ArraySet, is_array_set, read_array_set
+from dcgan.data.decode import decode, fit
+from dcgan.data.entries import Listed
 from dcgan.data.packed import Floats, Images, PackedImages
-from dcgan.data.sources import Entry, Source
-from dcgan.data.trees import UnusableError, read_payload
+from dcgan.data.reuse import Earlier, Reuse
+from dcgan.data.sources import Entry, Source, block_of
+from dcgan.data.trees import UnusableError, fingerprint, read_payload
 from dcgan.data.writer import PackedWriter, refuse_existing
 from dcgan.errors import DcganError
 
@@ -37,6 +43,8 @@ CHUNK_BYTES = 4 << 20
 """A chunk is complete, however few images it has, once this much of an archive is in it."""
 FLIGHT_BYTES = 128 << 20
 """No more than this much of an archive is in the hands of all processes together, plus one chunk."""
+Candidate = tuple[Entry, Earlier | None]
+"""A file that may be packed, and what an earlier set says of the file of that name."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -44,16 +52,20 @@ Result = TypeVar("Result")
 def prepare(config: PrepareConfig) -> PackedImages:
     """Pack images into the folder `config.out` and open it.
 
-    What cannot be decoded is skipped, and listed in the manifest with its reason. Raises `DcganError` if the
-    source cannot be read or holds no usable image, or if `out` is taken or cannot be written.
+    What cannot be decoded is skipped, and listed in the manifest with its reason. A call that was interrupted or
+    killed goes on where it was if it is made again. Raises `DcganError` if the source cannot be read or holds no
+    usable image, if `out` is taken or cannot be written, or if what a killed call left there is of another job.
     """
     out = Path(config.out).expanduser()
     refuse_existing(out)
     if config.source == "toy":
         _pack_toy(config, out)
+    elif is_array_set(config.source):
+        _pack_arrays(config, out, read_array_set(config.source).part(config.split))
     else:
-        with Source(Path(config.source).expanduser(), config.split) as source:
-            _pack_source(config, out, source)
+        reuse = None if config.reuse is None else Reuse(PackedImages.open(config.reuse), deciding_settings(config))
+        with Source(Path(config.source).expanduser(), config.split, parse_part(config.part)) as source:
+            _pack_source(config, out, source, reuse)
     return PackedImages.open(out)
 
 
@@ -64,57 +76,105 @@ def deciding_settings(config: PrepareConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
-def _pack_source(config: PrepareConfig, out: Path, source: Source) -> None:
+def _pack_source(config: PrepareConfig, out: Path, source: Source, reuse: Reuse | None) -> None:
     official = source.has_partition and config.split == "all" and config.held_out == PrepareConfig.held_out
-    work = functools.partial(_decode_chunk, config)
-    chunks = _in_order(work, _chunks(source), _workers(config, len(source)), weigh=_weight)
-    digest = hashlib.sha256()
+    identity = {"source": fingerprint(Path(config.source).expanduser())}
+    digest = source.names_digest
     with (
-        _writer(config, out, source.name, source.labels, source.landmarks) as writer,
-        tqdm(total=len(source), unit="image", desc="preparing", disable=None) as progress,
-        contextlib.closing(chunks),
+        _writer(config, out, source.name, source.labels, source.landmarks, identity, digest) as writer,
+        _progress(writer, len(source), writer.entries.count, "preparing") as progress,
     ):
         writer.skipped += source.skipped
         writer.terms = config.terms or source.terms
-        for entries, result in chunks:
-            for entry, file_digest, reason in zip(entries, result.digests, result.reasons, strict=True):
-                digest.update(f"{entry.name}\n{file_digest}\n".encode("utf-8", "surrogateescape"))
-                if reason is not None:
-                    writer.skipped.append((entry.name, reason))
-            kept = [entry for entry, reason in zip(entries, result.reasons, strict=True) if reason is None]
-            writer.append(
-                result.pixels,
-                _stack([entry.labels for entry in kept], (len(source.labels),)),
-                _stack(result.landmarks, (len(source.landmarks), 2)),
-                np.array([entry.held_out for entry in kept], bool) if official else None,
-            )
-            progress.update(len(entries))
-        if not writer.count:
-            raise DcganError(f"{config.source} holds no usable image{_counted(writer.skipped)}")
-        writer.source = {"name": source.name, "digest": digest.hexdigest()}
+        chunks = _chunks(source.entries(writer.entries.count), reuse)
+        work = functools.partial(_decode_chunk, config)
+        results = _in_order(work, chunks, _workers(config, len(source)), weigh=_weight)
+        with contextlib.closing(results):
+            for known, result in results:
+                _append(writer, [entry for entry, _ in known], result, official, reuse)
+                progress.update(len(known))
+        if not writer.count and writer.part is None:
+            skipped = writer.skipped + writer.entries.skipped
+            raise DcganError(f"{config.source} holds no usable image{_counted(skipped)}")
+        writer.source = {"name": source.name, "digest": writer.entries.source_digest}
+
+
+def _append(
+    writer: PackedWriter, entries: Sequence[Entry], result: _Chunk, official: bool, reuse: Reuse | None
+) -> None:
+    """Write what became of some entries."""
+    pixels, landmarks = result.pixels, result.landmarks
+    if reuse is not None and result.copied:
+        pixels, landmarks = reuse.fill(pixels, landmarks, result.copied)
+    kept = [entry for entry, reason in zip(entries, result.reasons, strict=True) if reason is None]
+    listed = zip(entries, result.digests, result.reasons, strict=True)
+    writer.append(
+        pixels,
+        _stack([entry.labels for entry in kept], (len(writer.labels),)),
+        _stack(landmarks, (len(writer.landmarks), 2)),
+        np.array([entry.held_out for entry in kept], bool) if official else None,
+        [Listed(entry.name, digest, reason) for entry, digest, reason in listed],
+    )
+
+
+def _pack_arrays(config: PrepareConfig, out: Path, arrays: ArraySet) -> None:
+    official = arrays.test is not None and config.held_out == PrepareConfig.held_out
+    rows = np.eye(len(arrays.classes), dtype=np.float32)
+    with _writer(config, out, arrays.name, [Label(name, "class") for name in arrays.classes], ()) as writer:
+        for start in tqdm(range(0, len(arrays.images), CHUNK), unit="chunk", desc="preparing", disable=None):
+            chunk = slice(start, start + CHUNK)
+            images = [Image.fromarray(image.squeeze()) for image in arrays.images[chunk]]
+            try:
+                pixels = np.stack([fit(image, config.size, config.channels, config.crop).pixels for image in images])
+            except UnusableError as error:
+                raise DcganError(f"the images of {arrays.name} are {error}") from error
+            test = arrays.test[chunk] if arrays.test is not None and official else None
+            writer.append(pixels, rows[arrays.targets[chunk]], None, test)
+        writer.terms = config.terms or arrays.terms
+        writer.source = {"name": arrays.name, "digest": arrays.digest}
 
 
 def _pack_toy(config: PrepareConfig, out: Path) -> None:
     from dcgan.data import toy
 
-    jobs = (range(start, min(start + CHUNK, config.count)) for start in range(0, config.count, CHUNK))
-    chunks = _in_order(functools.partial(_draw_chunk, config), jobs, _workers(config, config.count))
+    if config.reuse is not None:
+        raise DcganError("reuse is for files: drawn faces are drawn anew")
+    identity = json.dumps(["toy", config.count, config.seed])
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    block = block_of(config.count, parse_part(config.part))
+    labels = [Label(*label) for label in toy.LABELS]
     with (
-        _writer(config, out, "toy", [Label(*label) for label in toy.LABELS], toy.LANDMARKS) as writer,
-        tqdm(total=config.count, unit="image", desc="drawing", disable=None) as progress,
-        contextlib.closing(chunks),
+        _writer(config, out, "toy", labels, toy.LANDMARKS, {"source": "toy"}, digest) as writer,
+        _progress(writer, len(block), writer.count, "drawing") as progress,
     ):
-        for indices, drawn in chunks:
-            writer.append(*drawn)
-            progress.update(len(indices))
+        left = block[writer.count :]
+        jobs = (left[start : start + CHUNK] for start in range(0, len(left), CHUNK))
+        results = _in_order(functools.partial(_draw_chunk, config), jobs, _workers(config, len(left)))
+        with contextlib.closing(results):
+            for indices, drawn in results:
+                writer.append(*drawn)
+                progress.update(len(indices))
         writer.terms = config.terms
-        identity = json.dumps(["toy", config.count, config.seed])
-        writer.source = {"name": "toy", "digest": hashlib.sha256(identity.encode()).hexdigest()}
+        writer.source = {"name": "toy", "digest": digest}
 
 
 def _writer(
-    config: PrepareConfig, out: Path, name: str, labels: Sequence[Label], landmarks: Sequence[str]
+    config: PrepareConfig,
+    out: Path,
+    name: str,
+    labels: Sequence[Label],
+    landmarks: Sequence[str],
+    source: Mapping[str, str] | None = None,
+    whole: str = "",
 ) -> PackedWriter:
+    """The writer of a data set.
+
+    `source` tells the state of the source from any other: with it, a killed writer's work is gone on with. `whole`
+    identifies what a part is a part of.
+    """
+    settings = deciding_settings(config)
+    number, parts = parse_part(config.part)
+    job = {"version": __version__, "settings": settings, "part": config.part, "terms": config.terms, **(source or {})}
     return PackedWriter(
         out,
         config.size,
@@ -124,8 +184,17 @@ def _writer(
         held_out=config.held_out,
         seed=config.seed,
         name=name,
-        settings=deciding_settings(config),
+        settings=settings,
+        part=None if parts == 1 else {"number": number, "of": parts, "whole": whole},
+        job=None if source is None else job,
     )
+
+
+def _progress(writer: PackedWriter, total: int, done: int, verb: str) -> tqdm[NoReturn]:
+    """The progress bar; says so when there is something done already."""
+    if done:
+        tqdm.write(f"dcgan: going on with {writer.path}: {done} of {total} are done", file=sys.stderr)
+    return tqdm(total=total, initial=done, unit="image", desc=verb, disable=None)
 
 
 def _counted(skipped: Sequence[tuple[str, str]]) -> str:
@@ -143,31 +212,43 @@ class _Chunk:
     landmarks: list[Floats | None]
     """Those of the usable ones, in packed pixels."""
     digests: list[str]
-    """Each file's SHA-256."""
+    """What identifies each (`entries.Listed`)."""
     reasons: list[str | None]
     """Why each cannot be used, None if it can."""
+    copied: list[tuple[int, int]]
+    """Places among the usable ones that are still to be filled, each with the image of an earlier set to fill it."""
 
 
-def _decode_chunk(config: PrepareConfig, entries: Sequence[Entry]) -> _Chunk:
+def _decode_chunk(config: PrepareConfig, chunk: Sequence[Candidate]) -> _Chunk:
+    blank = np.zeros((config.size, config.size, config.channels), np.uint8)
+    result = _Chunk(np.empty(0, np.uint8), [], [], [], [])
     pixels: list[Images] = []
-    landmarks: list[Floats | None] = []
-    digests: list[str] = []
-    reasons: list[str | None] = []
-    for entry in entries:
-        data = b""
+    for entry, earlier in chunk:
+        digest = hashlib.sha256()
+        reason, marks, image = None, None, blank
         try:
             data = read_payload(entry.payload)
-            decoded = decode(data, config.size, config.channels, config.crop)
+            digest.update(data)
+            if entry.landmarks is not None:
+                digest.update(entry.landmarks.tobytes())
+            if earlier is not None and earlier.digest == digest.hexdigest():
+                reason = earlier.reason
+                if reason is None:
+                    result.copied.append((len(pixels), earlier.image))
+            else:
+                decoded = decode(data, config.size, config.channels, config.crop)
+                image = decoded.pixels
+                if entry.landmarks is not None:
+                    marks = decoded.transform(entry.landmarks, celeba.FRAME)
         except UnusableError as error:
-            reasons.append(str(error))
-        else:
-            reasons.append(None)
-            pixels.append(decoded.pixels)
-            points = entry.landmarks
-            landmarks.append(None if points is None else decoded.transform(points, celeba.FRAME))
-        digests.append(hashlib.sha256(data).hexdigest())
-    shape = (len(pixels), config.size, config.size, config.channels)
-    return _Chunk(np.array(pixels, np.uint8).reshape(shape), landmarks, digests, reasons)
+            reason = str(error)
+        result.digests.append(digest.hexdigest())
+        result.reasons.append(reason)
+        if reason is None:
+            pixels.append(image)
+            result.landmarks.append(marks)
+    shape = (len(pixels), *blank.shape)
+    return dataclasses.replace(result, pixels=np.array(pixels, np.uint8).reshape(shape))
 
 
 def _draw_chunk(config: PrepareConfig, indices: range) -> tuple[Images, Floats, Floats]:
@@ -189,13 +270,13 @@ def _stack(rows: Sequence[Floats | None], shape: tuple[int, ...]) -> Floats:
     return stacked
 
 
-def _chunks(source: Source) -> Iterator[list[Entry]]:
+def _chunks(entries: Iterable[Entry], reuse: Reuse | None) -> Iterator[list[Candidate]]:
     """Entries by the chunk; large ones make chunks of few, so that what waits in memory stays bounded."""
-    chunk: list[Entry] = []
+    chunk: list[Candidate] = []
     weight = 0
-    for entry in source:
-        chunk.append(entry)
-        weight += _weight([entry])
+    for entry in entries:
+        chunk.append((entry, reuse.find(entry.name) if reuse is not None else None))
+        weight += _weight(chunk[-1:])
         if len(chunk) == CHUNK or weight >= CHUNK_BYTES:
             yield chunk
             chunk, weight = [], 0
@@ -203,9 +284,9 @@ def _chunks(source: Source) -> Iterator[list[Entry]]:
         yield chunk
 
 
-def _weight(chunk: Sequence[Entry]) -> int:
+def _weight(chunk: Sequence[Candidate]) -> int:
     """Bytes of an archive that a chunk holds."""
-    return sum(len(entry.payload) for entry in chunk if isinstance(entry.payload, bytes))
+    return sum(len(entry.payload) for entry, _ in chunk if isinstance(entry.payload, bytes))
 
 
 def _workers(config: PrepareConfig, count: int) -> int:

@@ -3,6 +3,7 @@
 `images.npy` (`images-001.npy`, ... once one is full) holds uint8 N x H x W x C, `labels.npy` float32 N x L,
 `landmarks.npy` float32 N x K x 2, `held_out.npy` the sorted int64 indices that training never sees.
 `dataset.json` names and checksums them; it is written last, and only then does the folder get its name.
+`entries.jsonl` lists the source's files (`entries`); it is not needed for training.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcgan.checkpoint import read_json
+from dcgan.data.entries import Listed, read_entries
 from dcgan.errors import DcganError
 
 FORMAT = 1
@@ -37,6 +39,36 @@ class PackedFile:
     name: str
     count: int
     sha256: str
+
+
+class AllBut:
+    """The numbers from 0 to `count` without some, in order: indexed and read like an int64 array, but never stored."""
+
+    dtype = np.dtype(np.int64)
+
+    def __init__(self, count: int, without: Indices) -> None:
+        """`without` is sorted, and holds no number twice."""
+        self._length = count - len(without)
+        # The i-th number is i, and one more for each left-out number that comes before it.
+        self._steps = without - np.arange(len(without))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, places: slice | npt.ArrayLike) -> Indices:
+        if isinstance(places, slice):
+            places = np.arange(*places.indices(self._length))
+        wanted = np.asarray(places, np.int64)
+        if wanted.size and not -self._length <= wanted.min() <= wanted.max() < self._length:
+            raise IndexError(f"there are {self._length} indices")
+        wanted = np.where(wanted < 0, wanted + self._length, wanted)
+        return np.asarray(wanted + np.searchsorted(self._steps, wanted, side="right"))
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(self[place]) for place in range(self._length))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self[:].astype(dtype or np.int64, copy=False)
 
 
 class PackedImages:
@@ -74,8 +106,10 @@ class PackedImages:
         manifest = read_json(path / MANIFEST)
         try:
             known, intact = manifest["format"] == FORMAT, manifest["digest"] == manifest_digest(manifest)
+            # Sets of early versions have no checksum.
+            intact = intact and manifest.get("checksum", manifest_checksum(manifest)) == manifest_checksum(manifest)
             packed = cls(path, manifest)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DcganError(f"{path / MANIFEST} is damaged ({error!r}): prepare the data again") from error
         if not known:
             raise DcganError(f"{path} is in format {manifest['format']}, not {FORMAT}: prepare the data again")
@@ -117,21 +151,41 @@ class PackedImages:
 
     @functools.cached_property
     def held_out_indices(self) -> Indices:
-        """Sorted indices of the images that training never sees."""
-        return np.array(self._optional_map("held_out.npy"))
+        """Sorted indices of the images that training never sees. A `DcganError` if they are damaged."""
+        indices = np.array(self._optional_map("held_out.npy"))
+        stated = next(file.sha256 for file in self.files if file.name == "held_out.npy")
+        if hashlib.sha256(indices.data).hexdigest() != stated:  # it is short, and what it tells must not be wrong
+            raise DcganError(f"{self.path / 'held_out.npy'} is damaged (its checksum differs): prepare the data again")
+        return indices
 
     @functools.cached_property
-    def training_indices(self) -> Indices:
-        """Sorted indices of all other images."""
-        return np.delete(np.arange(len(self), dtype=np.int64), self.held_out_indices)
+    def training_indices(self) -> AllBut:
+        """Sorted indices of all other images, in memory that does not grow with them."""
+        return AllBut(len(self), self.held_out_indices)
 
     def verify(self) -> None:
         """Read every file in full and compare checksums; a `DcganError` names the first that is damaged."""
-        for file in self.files:
-            with (self.path / file.name).open("rb") as stream:
-                stream.seek(self._data_offset(file))
-                if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-                    raise DcganError(f"{stream.name} is damaged (its checksum differs): prepare the data again")
+        values = [(file.name, self._data_offset(file), file.sha256) for file in self.files]
+        listed = self.manifest.get("entries")
+        for name, offset, sha256 in values + ([(listed["name"], 0, listed["sha256"])] if listed else []):
+            path = self.path / name
+            try:
+                with path.open("rb") as stream:
+                    stream.seek(offset)
+                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise DcganError(f"cannot read {path}: {error.strerror}: prepare the data again") from error
+            if found != sha256:
+                raise DcganError(f"{path} is damaged (its checksum differs): prepare the data again")
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether it tells of the source's files; toy, and sets made by early versions, do not."""
+        return "entries" in self.manifest
+
+    def entries(self) -> Iterator[Listed]:
+        """The source's files, in order; those without a reason are the images. A damaged list is a `DcganError`."""
+        return read_entries(self.path / self.manifest["entries"]["name"])
 
     @functools.cached_property
     def _maps(self) -> list[npt.NDArray[Any]]:
@@ -170,7 +224,7 @@ class PackedImages:
                 shape, _, found = np.lib.format.read_array_header_1_0(stream)
                 offset = stream.tell()
             length = path.stat().st_size
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged header, numpy makes whatever it likes
             raise DcganError(f"{path} is missing or damaged ({error}): prepare the data again") from error
         wanted = offset + file.count * int(np.prod(row)) * dtype.itemsize
         if length != wanted or shape != (file.count, *row) or found != dtype:
@@ -204,6 +258,12 @@ def _refuse_unfinished(path: Path) -> None:
         raise DcganError(f"{path} does not exist")
     if not (path / MANIFEST).is_file():
         raise DcganError(f"{path} is no packed data set (it has no {MANIFEST}): make one with `dcgan prepare`")
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over all of a manifest, to tell whether it is as it was written."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:

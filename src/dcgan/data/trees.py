@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import bisect
 import contextlib
 import hashlib
+import itertools
 import lzma
 import os
 import stat
@@ -69,7 +72,8 @@ class FolderTree:
         self.names.sort()
 
     def _take(self, path: Path, name: str) -> None:
-        if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self._root)):
+        # realpath: Path.resolve raises on a link to itself.
+        if path.is_symlink() and (path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(self._root)):
             self.skipped.append((name, "link to a folder" if path.is_dir() else "link out of the folder"))
         elif path.is_file():
             self.names.append(name)
@@ -96,7 +100,7 @@ class ZipTree:
             self._archive = zipfile.ZipFile(path)
         for member in self._archive.infolist():
             name = _plain_name(member.filename)
-            if member.is_dir() or not _is_wanted(name):
+            if not name or member.filename.endswith("/") or not _is_wanted(name):  # is_dir() fails on an empty name
                 continue
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
                 self.skipped.append((name, "not a regular file"))
@@ -130,8 +134,9 @@ class TarTree:
 
     def __init__(self, path: Path) -> None:
         self.skipped: list[tuple[str, str]] = []
-        self._places: dict[str, tuple[int, int]] = {}
-        """Offset and length in the store."""
+        self._names: list[str] = []
+        self._places = array.array("q")
+        """Offset and length in the store of each name: a dict of them would take three times the memory."""
         with _damage_as_errors(path, "tar"):
             plain = _is_plain_tar(path)
             self._store: IO[bytes] = path.open("rb") if plain else tempfile.TemporaryFile()  # noqa: SIM115
@@ -144,28 +149,42 @@ class TarTree:
         except BaseException:
             self.close()
             raise
-        self.names = sorted(self._places)
+        self._sort()
+
+    def _sort(self) -> None:
+        """Put the names in order; of members with one name, the last counts, as when a tar is unpacked."""
+        order = sorted(range(len(self._names)), key=self._names.__getitem__)
+        last = [a for a, b in itertools.pairwise(order) if self._names[a] != self._names[b]] + order[-1:]
+        self._places = array.array("q", (self._places[2 * i + half] for i in last for half in (0, 1)))
+        self.names = [self._names[i] for i in last]
+        self._names.clear()
 
     def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: bool) -> None:
         name = _plain_name(member.name)
-        if member.isdir() or not _is_wanted(name):
+        if not name or member.isdir() or not _is_wanted(name):
             return
         if not member.isreg() or member.issparse():
             self.skipped.append((name, "not a regular file"))
         elif member.size > MAX_BYTES:
             self.skipped.append((name, "too large"))
         elif plain:
-            self._places[name] = member.offset_data, member.size
+            self._add(name, member.offset_data, member.size)
         else:
             stream = archive.extractfile(member)
             assert stream is not None, "a regular member has data"
-            self._places[name] = self._store.tell(), member.size
+            self._add(name, self._store.tell(), member.size)
             data = stream.read()
             with _told_of_temporary():
                 self._store.write(data)
 
+    def _add(self, name: str, offset: int, length: int) -> None:
+        self._names.append(name)
+        self._places.extend((offset, length))
+
     def payload(self, name: str) -> Payload:
-        offset, length = self._places[name]
+        place = bisect.bisect_left(self.names, name)
+        assert self.names[place] == name
+        offset, length = self._places[2 * place : 2 * place + 2]
         self._store.seek(offset)
         return self._store.read(length)
 
@@ -238,7 +257,8 @@ def _damage_as_errors(path: Path, kind: str) -> Iterator[None]:
     except PermissionError as error:
         raise DcganError(f"cannot read {path}: {error.strerror}") from error
     except _DAMAGE as error:
-        raise DcganError(f"cannot read {path}: it is damaged, or no {kind} file ({error})") from error
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile tells of every compression it tried
+        raise DcganError(f"cannot read {path}: it is damaged, or no {kind} file ({reason})") from error
 
 
 def _told_of_temporary() -> contextlib.AbstractContextManager[None]:

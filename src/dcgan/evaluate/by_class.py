@@ -138,7 +138,7 @@ def label_reader(data: PackedImages, labels: tuple[Label, ...], seed: int = 0) -
     path = cache_folder() / "classifiers" / f"{data.name}-{identity}.safetensors"
     if path.is_file():
         return Classifier.load(path)
-    reader = train_classifier(data, data.training_indices, labels=wanted, epochs=EPOCHS, seed=seed, progress=True)
+    reader = train_classifier(data, data.training_indices[:], labels=wanted, epochs=EPOCHS, seed=seed, progress=True)
     reader.save(path)
     return reader
 

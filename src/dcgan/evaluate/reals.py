@@ -104,7 +104,7 @@ def images_of(data: PackedImages, part: Part) -> Indices:
     """The numbers of the images in a part of `data`."""
     if part == "all":
         return np.arange(len(data), dtype=np.int64)
-    return data.training_indices if part == "training" else data.held_out_indices
+    return np.asarray(data.training_indices) if part == "training" else data.held_out_indices
 
 
 def read_batches(images: ImageSource, indices: Indices) -> Iterator[Pixels]:

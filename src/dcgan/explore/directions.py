@@ -206,7 +206,7 @@ def _scorer(config: DirectionsConfig, channels: int, device: torch.device) -> Cl
             "`dcgan prepare ... --channels 1` and give that"
         )
     scorer = train_classifier(
-        data, data.training_indices, epochs=config.epochs, seed=config.seed, device=device, progress=True
+        data, np.asarray(data.training_indices), epochs=config.epochs, seed=config.seed, device=device, progress=True
     )
     if len(data.held_out_indices):
         scorer.about["measured"] = measure(scorer, data, np.asarray(data.held_out_indices))

@@ -39,7 +39,12 @@ def read_names(path: Path, generator: Generator) -> dict[str, list[int]]:
         return {}
     stored = read_json(path)
     _check(path, stored, "names", generator)
-    names: dict[str, list[int]] = stored["names"]
+    names = stored.get("names")
+    if not isinstance(names, dict) or not all(
+        isinstance(seeds, list) and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+        for seeds in names.values()
+    ):
+        raise DcganError(f"{path} is damaged: it does not hold names with their seeds")
     return names
 
 
@@ -59,11 +64,20 @@ class Direction:
 
 
 def read_directions(path: Path, generator: Generator) -> dict[str, Direction]:
-    """Directions by name; none if there is no file. Raises `DcganError` as `read_names` does."""
+    """Directions by name; none if there is no file. Raises `DcganError` as `read_names` does.
+
+    The package's own model comes with some, which stand in for a file that is not there yet.
+    """
+    if path == beside(PRETRAINED, "directions.safetensors") and not path.exists():
+        path = model_file(PRETRAINED).with_name("model.directions.safetensors")
     if not path.exists():
         return {}
     tensors, stored = _read_tensors(path, "directions", generator)
-    return {name: Direction(tensors[name], about) for name, about in stored["directions"].items()}
+    shape = (generator.config.latent_size,)
+    named = stored.get("directions")
+    if not isinstance(named, dict) or any(name not in tensors or tensors[name].shape != shape for name in named):
+        raise DcganError(f"{path} is damaged: it does not hold the directions that it names")
+    return {name: Direction(tensors[name].float(), about) for name, about in named.items()}
 
 
 def write_directions(path: Path, generator: Generator, directions: Mapping[str, Direction]) -> None:
@@ -75,7 +89,10 @@ def write_directions(path: Path, generator: Generator, directions: Mapping[str, 
 def read_latents(path: Path, generator: Generator) -> tuple[Tensor, list[str]]:
     """Latents N x Z and the name of each. Raises `DcganError` as `read_names` does, or if there is no file."""
     tensors, stored = _read_tensors(path, "latents", generator)
-    return tensors["latents"], stored["names"]
+    latents, names = tensors.get("latents"), stored.get("names")
+    if latents is None or not isinstance(names, list) or latents.shape != (len(names), generator.config.latent_size):
+        raise DcganError(f"{path} is damaged: it does not hold as many latents as it names")
+    return latents.float(), names
 
 
 def write_latents(path: Path, generator: Generator, latents: Tensor, about: Mapping[str, Any]) -> None:
@@ -117,6 +134,6 @@ def _check(path: Path, stored: object, kind: str, generator: Generator) -> None:
     if not isinstance(stored, dict) or (stored.get("kind"), stored.get("format")) != (kind, FORMAT):
         raise DcganError(f"{path} is no file of {kind} that this version of dcgan can read")
     mine = generator.about.get("digest")
-    if stored["model"] != mine:
-        theirs = str(stored["model"])[:12]
+    if stored.get("model") != mine:
+        theirs = str(stored.get("model"))[:12]
         raise DcganError(f"{path} was made for another model (digest {theirs}, not {str(mine)[:12]}): make it anew")

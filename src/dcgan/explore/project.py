@@ -7,7 +7,7 @@ distance of pixels and of the discriminator's features.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,9 @@ STAGES = ("nearest sample", "best start", "quarter way", "found")
 """What the search shows of each image."""
 _CHUNK = 16  # images projected together
 LEARNING_RATE = 0.6
+Watch = Callable[[int, int, Tensor], None]
+"""Told of each step: how many are done, how many there are in all, and the latents so far (any number x Z, those
+of the first image and start first). What it raises ends the search."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,13 @@ def find_latents(
     prior: float = 0.01,
     seed: int = 0,
     progress: bool = False,
+    watch: Watch | None = None,
 ) -> Projection:
     """Project images, uint8 N x H x W x C of the model's own size and channels, all together.
 
     What one image comes to does not depend on the others but for rounding. The settings are those of
     `ProjectConfig`. Both networks must be on one device; their weights stay as they are. Raises `DcganError` for no
-    images, or ones of another size.
+    images, or ones of another size. `watch` is told of each step, afresh for every 16 images.
     """
     config = generator.config
     if not len(images) or images.shape[1:] != (config.size, config.size, config.channels):
@@ -111,7 +115,7 @@ def find_latents(
     parts = []
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK]
-        search = _Search(generator, discriminator, chunk, features, prior)
+        search = _Search(generator, discriminator, chunk, features, prior, watch)
         first = search.nearest(candidates, starts, seed)
         parts.append(search.run(first, steps, progress))
     return Projection(
@@ -125,9 +129,16 @@ class _Search:
     """The search for one chunk of images."""
 
     def __init__(
-        self, generator: Generator, discriminator: Discriminator, images: Pixels, features: float, prior: float
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        images: Pixels,
+        features: float,
+        prior: float,
+        watch: Watch | None,
     ) -> None:
         self.generator, self.images, self.prior = generator.eval(), images, prior
+        self.watch, self.done, self.total = watch, 0, 0
         self.device = next(generator.parameters()).device
         layer = first_layer(generator)
         metric = layer.T @ layer
@@ -161,6 +172,7 @@ class _Search:
     def run(self, first: Tensor, steps: int, progress: bool) -> Projection:
         """From `first` (N x starts x Z) to the end: a short descent of all starts, then a long one of the best."""
         count, starts, size = first.shape
+        self.done, self.total = 0, max(1, steps // 8) + steps
         wanted = [layer.repeat_interleave(starts, 0) for layer in self.wanted]
         explored = self._descend(first.reshape(-1, size), wanted, max(1, steps // 8), progress)[-1]
         with torch.no_grad():
@@ -193,6 +205,9 @@ class _Search:
                 coordinates.data = latents @ self.to_coordinates
             if step + 1 in (steps // 4, steps):
                 reached.append(latents)
+            self.done += 1
+            if self.watch:
+                self.watch(self.done, self.total, latents)
         return reached
 
     def _unlikely(self, latents: Tensor) -> Tensor:
@@ -275,12 +290,14 @@ def project(config: ProjectConfig) -> Projected:
     return Projected(out, picture, names, errors, own_errors)
 
 
-def read_images(paths: Sequence[str], generator: Generator, crop: str = "square") -> tuple[list[str], Pixels]:
-    """Names and images, uint8 N x H x W x C as `generator` makes them, of image files, folders and archives.
+def read_images(
+    paths: Sequence[str], model: Generator | Discriminator, crop: str = "square"
+) -> tuple[list[str], Pixels]:
+    """Names and images, uint8 N x H x W x C of the size that `model` knows, of image files, folders and archives.
 
     They are prepared as training data is. Raises `DcganError` for what cannot be read or decoded.
     """
-    size, channels = generator.config.size, generator.config.channels
+    size, channels = model.config.size, model.config.channels
     if channels not in (1, 3):
         raise DcganError(f"images can be prepared as grey or RGB, but this model's have {channels} channels")
     names, images = [], []
@@ -294,7 +311,7 @@ def read_images(paths: Sequence[str], generator: Generator, crop: str = "square"
             try:
                 images.append(decode(read_payload(payload), size, channels, crop).pixels)
             except UnusableError as error:
-                raise DcganError(f"{name} cannot be projected: {error}") from error
+                raise DcganError(f"{name} cannot be used: {error}") from error
             names.append(name)
     if not images:
         raise DcganError(f"there is no image in {', '.join(paths)}")

@@ -22,7 +22,7 @@ from dcgan.train.collapse import CollapseError
 from dcgan.train.distributed import ALONE, World
 from dcgan.train.loop import Trainer
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
-from dcgan.train.state import BEST_FILE, STATE_FILE
+from dcgan.train.state import BEST_FILE, read_counters
 from dcgan.train.tracking import Tracker
 
 __all__ = ["Outcome", "find_run", "resumable_config", "run_name", "train"]
@@ -147,7 +147,7 @@ def newest_checkpoint(run: Path) -> Path:
 
 def check_same_run(config: TrainConfig, run: Path, data: PackedImages) -> None:
     """Refuse to go on with other data, another architecture or other draws than the run began with."""
-    state = read_json(newest_checkpoint(run) / STATE_FILE)
+    state = read_counters(newest_checkpoint(run))
     if state["dataset"]["digest"] != data.digest:
         raise DcganError(
             f"{data.path} is not the data that {run} was trained on (digest {data.digest[:12]}, and the checkpoint "

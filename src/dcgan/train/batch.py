@@ -15,7 +15,7 @@ from torch import Tensor
 from dcgan.config import TrainConfig
 from dcgan.data import PackedImages
 from dcgan.diffaug import NUMBERS
-from dcgan.draws import draw_latents, epoch_order, generator_for
+from dcgan.draws import LargeOrder, draw_latents, epoch_order, generator_for
 from dcgan.images import to_signed
 from dcgan.losses import LOSSES
 from dcgan.train.distributed import ALONE, World
@@ -62,7 +62,7 @@ class Batches:
         """`labels` are the codes of the training images' labels, M x L on the CPU, of a conditional model."""
         self.config, self.data, self.device, self.labels = config, data, device, labels
         self.part = world.part(config.batch)
-        self.orders: dict[int, Tensor] = {}
+        self.orders: dict[int, Tensor | LargeOrder] = {}
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step; one step after another is fastest."""
@@ -99,7 +99,7 @@ class Batches:
             chosen[inside] = self.order(epoch + ahead)[positions[inside] % count]
         return chosen
 
-    def order(self, epoch: int) -> Tensor:
+    def order(self, epoch: int) -> Tensor | LargeOrder:
         """The order of the training images in an epoch; only the one in use and the next are kept."""
         if epoch not in self.orders:
             self.orders = {e: order for e, order in self.orders.items() if e == epoch - 1}

@@ -221,7 +221,7 @@ class Trainer:
 
     def learn_labels(self) -> torch.Tensor:
         """Let both generators keep what the training images' labels are like; returns the codes of all, M x L."""
-        indices = self.data.training_indices
+        indices = self.data.training_indices[:]
         values = torch.from_numpy(training_labels(self.data, self.config.labels, indices))
         own, averaged = self.state.generator.code, self.state.average.code
         assert own is not None

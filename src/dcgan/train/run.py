@@ -56,7 +56,8 @@ def lock(run: Path) -> IO[str]:
 
     Raises `DcganError` if another process holds it.
     """
-    file = (run / ".lock").open("w")
+    with told_as_errors(run / ".lock"):
+        file = (run / ".lock").open("w")
     try:
         if os.name == "posix":
             import fcntl
@@ -70,7 +71,8 @@ def lock(run: Path) -> IO[str]:
 
 def restore_best(checkpoint: Path, run: Path) -> None:
     """Take the best model back to what it was at a checkpoint: later ones were not reached yet."""
-    (run / BEST_FILE).unlink(missing_ok=True)
+    with told_as_errors(run / BEST_FILE):
+        (run / BEST_FILE).unlink(missing_ok=True)
     if (checkpoint / BEST_FILE).exists():
         write_with(run / BEST_FILE, lambda temporary: shutil.copyfile(checkpoint / BEST_FILE, temporary))
 
@@ -83,5 +85,8 @@ def publish(checkpoint: Path, run: Path, keep: int, healthy_step: int) -> None:
     write_with(run / MODEL_FILE, lambda temporary: shutil.copyfile(checkpoint / MODEL_FILE, temporary))
     healthy = [path for path in checkpoints(run) if int(path.name) <= healthy_step]
     for old in checkpoints(run)[:-keep]:
-        if old not in healthy[-1:]:
+        if old in healthy[-1:]:
+            continue
+        with told_as_errors(old):
+            (old / STATE_FILE).unlink()  # first: half a checkpoint must not pass for one
             shutil.rmtree(old)

@@ -14,7 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from dcgan.checkpoint import file_digest, load_tensors, new_folder, read_json, save_tensors, write_json
+from dcgan.checkpoint import (
+    file_digest,
+    load_tensors,
+    new_folder,
+    read_json,
+    save_tensors,
+    tensors_digest,
+    write_json,
+    write_with,
+)
 from dcgan.config import ModelConfig, TrainConfig
 from dcgan.device import choose_precision
 from dcgan.draws import generator_for
@@ -91,19 +100,17 @@ class TrainingState:
             self.save_model(temporary / MODEL_FILE, config, about)
             save_tensors(temporary / TRAINING_FILE, self._training_tensors())
             if best.exists():
-                shutil.copyfile(best, temporary / BEST_FILE)
-            write_json(
-                temporary / STATE_FILE,
-                {
-                    "step": self.step,
-                    "seconds": self.seconds,
-                    "rate_scale": self.rate_scale,
-                    "model": asdict(config),
-                    "dataset": about["dataset"],
-                    "training": about["training"],
-                    "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
-                },
-            )
+                write_with(temporary / BEST_FILE, lambda place: shutil.copyfile(best, place))
+            counters = {
+                "step": self.step,
+                "seconds": self.seconds,
+                "rate_scale": self.rate_scale,
+                "model": asdict(config),
+                "dataset": about["dataset"],
+                "training": about["training"],
+                "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
+            }
+            write_json(temporary / STATE_FILE, {**counters, "digest": tensors_digest({}, counters)})
 
     def restore(self, folder: Path) -> None:
         """Take everything from the checkpoint `folder`; one that is damaged or does not fit is a `DcganError`."""
@@ -147,9 +154,23 @@ class TrainingState:
         return {**tensors, "metric_sums": self.metric_sums}
 
 
+def read_counters(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; damage is a `DcganError`."""
+    counters = read_json(folder / STATE_FILE)
+    rest = {key: value for key, value in counters.items() if key != "digest"} if isinstance(counters, dict) else {}
+    # Checkpoints of early versions have no digest.
+    if not {"step", "seconds", "dataset", "checksums"} <= rest.keys() or (
+        counters.get("digest", tensors_digest({}, rest)) != tensors_digest({}, rest)
+    ):
+        raise DcganError(
+            f"{folder / STATE_FILE} is damaged or was edited; delete {folder} to go on from the checkpoint before it"
+        )
+    return rest
+
+
 def check_checkpoint(folder: Path) -> dict[str, Any]:
     """A checkpoint's counters, after comparing its files with their checksums; damage is a `DcganError`."""
-    counters: dict[str, Any] = read_json(folder / STATE_FILE)
+    counters = read_counters(folder)
     for name, checksum in counters["checksums"].items():
         if not (folder / name).is_file() or file_digest(folder / name) != checksum:
             raise DcganError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -16,8 +17,10 @@ from tqdm import tqdm
 from dcgan.animation import animate
 from dcgan.checkpoint import told_as_errors, write_bytes, write_with
 from dcgan.config import TrainConfig
+from dcgan.errors import DcganError
 from dcgan.images import Pixels, make_grid, save_image
 from dcgan.train.run import METRICS_FILE
+from dcgan.train.state import METRICS
 
 SECONDS_BETWEEN_LINES = 30.0
 KIMG_LABEL = "kimg (thousands of real images shown)"
@@ -110,14 +113,16 @@ class Tracker:
             plot_quality(evaluations, self.run / "quality.png")
         frames = sorted((self.run / "samples").glob("kimg-*.png"))
         if self.animation != "none" and frames:
-            animate(self.run / f"progress.{self.animation}", frames)
+            for frame in animate(self.run / f"progress.{self.animation}", frames):
+                self.say(f"{frame} is damaged, and left out of the animation")
 
     def close(self) -> None:
         """Close the files and the bar."""
         self.bar.close()
-        self.metrics.close()
-        if self.board is not None:
-            self.board.close()
+        with contextlib.suppress(OSError):  # on a full disk, which was told, closing tries to write once more
+            self.metrics.close()
+            if self.board is not None:
+                self.board.close()
 
     def _cut_back(self, step: int, images: int) -> None:
         """Drop the lines and samples that a stopped run wrote after the checkpoint it goes on from."""
@@ -136,14 +141,35 @@ def sample_label(kimg: float) -> str:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of a run's metrics.jsonl; a last line cut short by a kill is left out."""
+    """The records of a run's metrics.jsonl; a last line cut short by a kill is left out.
+
+    Raises `DcganError` that names the line if any other is damaged.
+    """
+    path = run / METRICS_FILE
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DcganError(f"cannot read {path}: {error.strerror or error}") from error
     records = []
-    for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
+    for number, line in enumerate(lines, 1):
+        record = _parsed(line)
+        if record is None:
+            raise DcganError(f"{path}, line {number}, is damaged: mend that line, or remove it")
+        records.append(record)
     return records
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None if it is not whole."""
+    try:
+        record = json.loads(line)
+        numbers = [record[name] for name in ("step", "kimg", "epoch", "seconds")]
+        figures = record.get("evaluation")
+        numbers += [record[name] for name in METRICS] if figures is None else figures.values()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    is_whole = all(isinstance(number, (int, float)) for number in numbers)
+    return record if is_whole and isinstance(record["step"], int) else None
 
 
 def plot_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -1,0 +1,105 @@
+"""The model in the studio, with all that is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dcgan.device import choose_device
+from dcgan.errors import DcganError
+from dcgan.explore import Direction, from_weights, read_directions
+from dcgan.explore.files import beside
+from dcgan.models import MODEL_FILE, Discriminator, Generator, model_file
+
+PRINCIPAL = 8
+"""Principal directions found from the weights where none were found by `dcgan principal`."""
+
+
+@dataclass
+class StudioModel:
+    """Both networks on their device, and the generator's directions."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    directions: dict[str, Direction]
+    path: Path
+    """The model's file."""
+    version: tuple[int, int]
+    """Size and time of change of the file that was read."""
+    complaint: str | None = None
+    """Why stored directions are not used, if so."""
+    vectors: dict[str, Tensor] = field(init=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vectors = {name: direction.vector for name, direction in self.directions.items()}
+        self.digest = str(self.generator.about.get("digest", "0" * 64))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> StudioModel:
+        """Read a model and what lies beside it; raises `DcganError` if there is no model."""
+        place = choose_device(device)
+        file = model_file(path).resolve()
+        version = _version(file)  # before it is read: what changes meanwhile is read again
+        generator = Generator.from_pretrained(path).to(place)
+        try:
+            discriminator = Discriminator.from_pretrained(path).to(place)
+        except DcganError:
+            discriminator = None
+        complaint = None
+        try:
+            directions = read_directions(beside(path, "directions.safetensors"), generator)
+        except DcganError as error:
+            directions, complaint = {}, str(error)
+        if not any("method" in direction.about for direction in directions.values()):
+            directions = {**directions, **principal_directions(generator)}
+        return cls(generator, discriminator, directions, file, version, complaint)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the folder of its run, or its file."""
+        return self.path.parent.name if self.path.name == MODEL_FILE else self.path.stem
+
+    def newer(self) -> StudioModel | None:
+        """The model that a run has put in this one's place since, if so."""
+        try:
+            if _version(self.path) == self.version:
+                return None
+            return StudioModel.load(self.path, next(self.generator.parameters()).device.type)
+        except (OSError, DcganError):  # it is gone, or another program's now: what is loaded stays
+            return None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able, for the page."""
+        about, config = self.generator.about, self.generator.config
+        directions = [
+            {"name": name, "kind": "principal" if "method" in d.about else "attribute", "about": d.about}
+            for name, d in self.directions.items()
+        ]
+        keep = ("dataset", "training", "metrics", "terms")
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "settings": dataclasses.asdict(config),
+            "directions": sorted(directions, key=lambda direction: direction["kind"]),  # attributes first
+            "about": {name: about[name] for name in keep if about.get(name)},
+            "parameters": sum(parameter.numel() for parameter in self.generator.parameters()),
+        }
+
+
+def _version(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def principal_directions(generator: Generator) -> dict[str, Direction]:
+    """The strongest directions of the first layer's weights, by the names `dcgan principal` gives them."""
+    vectors, shares = from_weights(generator, min(PRINCIPAL, generator.config.latent_size))
+    return {
+        f"weights-{number}": Direction(vector, {"method": "weights", "share": round(share, 4)})
+        for number, (vector, share) in enumerate(zip(vectors, shares.tolist(), strict=True), 1)
+    }
