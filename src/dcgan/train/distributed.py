@@ -21,11 +21,11 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -83,8 +83,9 @@ class World:
         # Sent out in each forward pass, buffers would change before the one backward pass of two forward passes what
         # the first of them kept for it. (torch 2.13 has another name for the argument, and warns of the old one.)
         arguments = inspect.signature(DistributedDataParallel).parameters
-        synchronizing = "forward_sync_buffers" if "forward_sync_buffers" in arguments else "broadcast_buffers"
-        return DistributedDataParallel(network, gradient_as_bucket_view=True, **{synchronizing: False})
+        name = "forward_sync_buffers" if "forward_sync_buffers" in arguments else "broadcast_buffers"
+        off: dict[str, Any] = {name: False}
+        return DistributedDataParallel(network, gradient_as_bucket_view=True, **off)
 
     def average_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Replace `tensor`, on the device, by its mean over the ranks, in place."""
@@ -212,10 +213,10 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
-    os.environ[LAUNCHED] = "1"
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what matters is told below
-    with tempfile.TemporaryDirectory() as logs:
+    threads = str(max(1, (os.cpu_count() or 1) // devices))
+    surroundings = {"OMP_NUM_THREADS": threads, **os.environ, LAUNCHED: "1"}
+    with tempfile.TemporaryDirectory() as logs, _environment(surroundings):
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -239,6 +240,18 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
                 return failure.exitcode
             raise DcganError(_cause(rank, devices, failure.exitcode, failure.message)) from failed
     return 0
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, which ranks inherit, for as long as the block lasts."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _cause(rank: int, devices: int, status: int, message: str) -> str:
