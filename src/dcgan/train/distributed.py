@@ -215,7 +215,8 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what matters is told below
     threads = str(max(1, (os.cpu_count() or 1) // devices))
-    surroundings = {"OMP_NUM_THREADS": threads, **os.environ, LAUNCHED: "1"}
+    patience = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SECONDS_TO_SAVE)}
+    surroundings = {"OMP_NUM_THREADS": threads, **patience, **os.environ, LAUNCHED: "1"}
     with tempfile.TemporaryDirectory() as logs, _environment(surroundings):
         config = LaunchConfig(
             min_nodes=1,
@@ -225,7 +226,6 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
             rdzv_endpoint="localhost:0",
             run_id=uuid.uuid4().hex,
             max_restarts=0,
-            shutdown_timeout=SECONDS_TO_SAVE,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
         try:
