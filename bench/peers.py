@@ -219,7 +219,7 @@ def main() -> None:
 def race(
     names: list[str], arguments: argparse.Namespace, folder: Path, evaluator: QuickEvaluator
 ) -> dict[str, dict[str, Any]]:
-    """Start all, let them train in turns, and judge them on the way; figures by name."""
+    """Start all, let them train, and end them; figures by name."""
     context = multiprocessing.get_context("spawn")
     results: dict[str, dict[str, Any]] = {}
     pipes: dict[str, Connection] = {}
@@ -230,6 +230,21 @@ def race(
         held = pipes[name].recv()
         results[name] = {"first_seconds": time.perf_counter() - start, "memory_mb": held, "turns": [], "quality": []}
         print(f"{name}: first faces after {results[name]['first_seconds']:.1f} s", flush=True)
+    try:
+        take_turns(arguments, pipes, results, evaluator)
+    finally:
+        for pipe in pipes.values():
+            pipe.send(None)
+    return results
+
+
+def take_turns(
+    arguments: argparse.Namespace,
+    pipes: dict[str, Connection],
+    results: dict[str, dict[str, Any]],
+    evaluator: QuickEvaluator,
+) -> None:
+    """Let all train in turns, and judge them on the way."""
     turns = max(1, round(arguments.minutes * 60 / arguments.turn))
     judged = {round(turns * (i + 1) / arguments.evaluations) for i in range(arguments.evaluations)}
     for turn in range(1, turns + 1):
@@ -247,9 +262,6 @@ def race(
                 save_image(arguments.out / f"{name}-last.png", make_grid(fakes[:64]))
                 result["quality"].append((minutes, distance(evaluator, fakes)))
                 print(f"{name}: {result['quality'][-1][1]:.0f} after {minutes:.1f} minutes", flush=True)
-    for pipe in pipes.values():
-        pipe.send(None)
-    return results
 
 
 def ask(pipe: Connection, kind: str, value: float) -> Any:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dcgan.checkpoint import load_tensors
 from dcgan.config import PRESETS, TrainConfig
 from dcgan.data import PackedImages, choose_labels
-from dcgan.device import allow_tf32
+from dcgan.device import allow_tf32, peak_memory
 from dcgan.train import resumable_config, train
 from dcgan.train.loop import Trainer
 from dcgan.train.run import checkpoints
@@ -152,3 +152,9 @@ def test_tf32_is_a_choice(tiny: Make, precision: str) -> None:
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
     finally:
         allow_tf32(before)
+
+
+def test_the_memory_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
+    assert peak_memory(torch.device("cuda")) == {"gpu_memory_mb": 3.0}
+    assert peak_memory(torch.device("cpu")) == {}
