@@ -179,7 +179,7 @@ def use(path: Path) -> None:
     opened = time.process_time() - opening
     trainer = Trainer(config, data, path, torch.device("cpu"))
     opening = time.process_time()
-    trainer.real_images()
+    trainer.batches.real_images(0)
     opened += time.process_time() - opening
     trainer.train_step()
     started = time.process_time() - start

@@ -11,13 +11,13 @@ Also prints which part of the machine's own matrix-product rate our step reaches
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,11 +88,9 @@ class Reference:
         assert error_real.item() + error_fake.item() + error_generator.item() < float("inf")
 
 
-def trainer(data: PackedImages, precision: str) -> Trainer:
+def trainer(data: PackedImages, **settings: Any) -> Trainer:
     """Our own loop's trainer of the `paper` preset."""
-    config = TrainConfig(size=64, channels=3, batch=BATCH)
-    if precision == "float32":
-        config = dataclasses.replace(config, precision="float32")
+    config = TrainConfig(**{"size": 64, "channels": 3, "batch": BATCH, **settings})
     return Trainer(config, data, Path(), torch.device("cpu"))
 
 
@@ -116,17 +114,21 @@ def main() -> None:
     parser.add_argument("data", help="a zip of JPEGs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=15, help="steps of each loop in a round")
+    parser.add_argument("--compile", action="store_true", help="also ours with torch.compile, after it has compiled")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(arguments.data) as archive:
             archive.extractall(folder)
-        ours, plain = (trainer(open_data(arguments.data), precision) for precision in ("auto", "float32"))
+        data = open_data(arguments.data)
+        ours, plain = trainer(data), trainer(data, precision="float32")
         steps = {
             "ours": ours.train_step,
             "ours, float32": plain.train_step,
             "reference": Reference(Path(folder)).step,
         }
+        if arguments.compile:
+            steps["ours, compiled"] = trainer(data, compile=True).train_step
         with FlopCounterMode(display=False) as counter:
             ours.train_step()
         flop = counter.get_total_flops()

@@ -12,6 +12,8 @@ import torch
 from dcgan import __version__
 from dcgan.errors import DcganError
 
+PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def choose_device(name: str) -> torch.device:
     """The device `name` means: `auto` takes CUDA, then MPS, then the CPU. One that is not there is a `DcganError`."""
@@ -25,10 +27,8 @@ def choose_device(name: str) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     """The number format of the networks' arithmetic, and why: bf16 where the hardware does it fast, else float32."""
-    if name == "float32":
-        return torch.float32, "as asked"
-    if name == "bf16":
-        return torch.bfloat16, "as asked"
+    if name != "auto":
+        return PRECISIONS[name], "as asked"
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16, "this GPU has it"
     if device.type == "cpu":
@@ -38,6 +38,19 @@ def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, str]
             if features.get(feature):
                 return torch.bfloat16, f"this processor has {feature}"
     return torch.float32, f"this {device.type} has no fast bf16"
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let NVIDIA's matrix units round float32 to 10 bits of mantissa, or not; without such a GPU it changes nothing."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed  # which torch allows by default
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """The most memory that tensors have taken of a GPU so far, as `gpu_memory_mb`; nothing for other devices."""
+    if device.type != "cuda":
+        return {}
+    return {"gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20, 1)}
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

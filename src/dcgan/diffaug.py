@@ -10,14 +10,15 @@ import torch
 
 SHIFT = 1 / 8  # of the image's side, at most
 HOLE = 1 / 2  # the side of the square that is cut out, of the image's
+NUMBERS = 7  # random numbers for each image
 
 
-def augment(images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-    """Images N x C x H x W in [-1, 1] with colour, position and a hole drawn for each; differentiable at any order.
+def augment(images: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """Images N x C x H x W in [-1, 1] with colour, position and a hole of each changed; differentiable at any order.
 
-    `draws` is a generator on the CPU. Colours may leave [-1, 1], as in the paper's own code.
+    `numbers`, `NUMBERS` x N, are drawn from U(0, 1): brightness, saturation, contrast, shift down, shift right, place
+    of the hole down and right. Colours may leave [-1, 1], as in the paper's own code.
     """
-    numbers = torch.rand(7, len(images), generator=draws).to(images.device)
     brightness, saturation, contrast = numbers[:3, :, None, None, None]
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)

@@ -43,33 +43,23 @@ def test_resumed_equals_uninterrupted(tiny: Make) -> None:
     assert Discriminator.from_pretrained(whole).projection is not None
 
 
-def test_the_discriminator_is_told_each_images_own_labels(
-    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_discriminator_is_told_each_images_own_labels(tiny: Make, tmp_path: Path) -> None:
     values = np.arange(60, dtype=np.float32)[:, None] / 60
     data = pack(tmp_path / "data", [Label("light", "number")], values)
     config = tiny(data=str(data.path), size=32, channels=1, condition="light", labels=choose_labels(data, "light"))
     trainer = Trainer(config, data, tmp_path, torch.device("cpu"))
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    discriminate = trainer.discriminate
-
-    def record(images: torch.Tensor, purpose: str, labels: torch.Tensor) -> torch.Tensor:
-        seen[purpose] = images.detach().float(), labels
-        return discriminate(images, purpose, labels)
-
-    monkeypatch.setattr(trainer, "discriminate", record)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    trainer.state.discriminator.register_forward_pre_hook(lambda _, given: seen.append((given[0].detach(), given[1])))
     trainer.train_step()
+    (images, codes), (_, fake_codes), (_, updated_codes) = seen
     assert trainer.state.generator.code is not None
-    images, codes = seen["real"]
     numbers = ((images.mean((1, 2, 3)) + 1) * 127.5 / 4).round()
     torch.testing.assert_close(trainer.state.generator.code.decode(codes)[:, 0], numbers / 60)
-    fake_codes = seen["fake"][1]
-    assert torch.equal(fake_codes, seen["updated"][1])
+    assert torch.equal(fake_codes, updated_codes)
     assert not torch.equal(fake_codes, codes)
-    assert all((trainer.labels == code).any() for code in fake_codes)  # type: ignore[union-attr]
-    before = fake_codes
+    assert all((trainer.batches.labels == code).any() for code in fake_codes)  # type: ignore[union-attr]
     trainer.train_step()
-    assert not torch.equal(seen["fake"][1], before)
+    assert not torch.equal(seen[4][1], fake_codes)
 
 
 def test_labels_are_chosen_by_name_by_group_or_all(faces32: PackedImages) -> None:

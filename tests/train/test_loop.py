@@ -30,7 +30,7 @@ def reference_step(
 ) -> tuple[float, float]:
     """One step as the PyTorch tutorial writes it, on the batch and the latents that belong to this step."""
     config = ours.config
-    real = ours.real_images()
+    real = ours.batches.real_images(ours.state.step)
     latents = draw_latents(
         (config.batch, config.latent_size), "normal", generator_for(0, "training latents", ours.state.step)
     )
@@ -74,7 +74,7 @@ def test_every_epoch_shows_each_training_image_once(tiny: Make, faces32: PackedI
     ours = trainer(config, faces32, tmp_path)
     shown = []
     for ours.state.step in range(18):  # 126 images: two epochs of 60 and a bit
-        shown += [image.numpy().tobytes() for image in ours.real_images()]
+        shown += [image.numpy().tobytes() for image in ours.batches.real_images(ours.state.step)]
     everything = {image.tobytes() for image in _signed(faces32)}
     assert set(shown[:60]) == set(shown[60:120]) == everything
     assert shown[:60] != shown[60:120]
@@ -82,13 +82,13 @@ def test_every_epoch_shows_each_training_image_once(tiny: Make, faces32: PackedI
 
 def test_a_batch_may_be_larger_than_the_data(tiny: Make, faces32: PackedImages, tmp_path: Path) -> None:
     ours = trainer(tiny(size=32, channels=3, batch=150, flip=False), faces32, tmp_path)
-    shown = [image.numpy().tobytes() for image in ours.real_images()]
+    shown = [image.numpy().tobytes() for image in ours.batches.real_images(ours.state.step)]
     assert all(shown.count(image.tobytes()) in (2, 3) for image in _signed(faces32))
 
 
 def test_mirroring_mirrors_about_half(tiny: Make, faces32: PackedImages, tmp_path: Path) -> None:
-    plain = trainer(tiny(size=32, channels=3, batch=60, flip=False), faces32, tmp_path).real_images()
-    mixed = trainer(tiny(size=32, channels=3, batch=60, flip=True), faces32, tmp_path).real_images()
+    plain = trainer(tiny(size=32, channels=3, batch=60, flip=False), faces32, tmp_path).batches.real_images(0)
+    mixed = trainer(tiny(size=32, channels=3, batch=60, flip=True), faces32, tmp_path).batches.real_images(0)
     same = (plain == mixed).flatten(1).all(1)
     mirrored = (plain.flip(3) == mixed).flatten(1).all(1)
     assert (same | mirrored).all()
@@ -104,7 +104,7 @@ def test_the_hacks_are_as_described(tiny: Make, faces32: PackedImages, tmp_path:
         **{name: value for name, value in PRESETS["ganhacks"].items() if name != "input_noise_kimg"},
     )
     ours = trainer(config, faces32, tmp_path)
-    real, fake = ours.targets()
+    real, fake = ours.batches.targets(0)
     torch.testing.assert_close(real.unique(), torch.tensor([0.0, 0.9]))
     torch.testing.assert_close(fake.unique(), torch.tensor([0.0, 0.9]))
     assert (real == 0).float().mean() == pytest.approx(0.05, abs=0.02)
@@ -112,9 +112,10 @@ def test_the_hacks_are_as_described(tiny: Make, faces32: PackedImages, tmp_path:
 
     seen: list[torch.Tensor] = []
     ours.state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    still = torch.zeros(64, 3, 32, 32)
+    still = torch.zeros(2000, 3, 32, 32)
     for ours.state.step in (0, 1, 2):  # at 0, 2 and 4 kimg
-        ours.discriminate(still, "noise on real")
+        view = ours.batches(ours.state.step).views["real"]
+        ours.discriminate(ours.state.discriminator, still, view)
     assert [round(images.std().item(), 3) for images in seen] == [0.1, 0.05, 0.0]
 
 

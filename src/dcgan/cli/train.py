@@ -6,11 +6,15 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcgan.checkpoint import read_json
 from dcgan.cli import parse
 from dcgan.config import DEFAULT_PRESET, PRESETS, TrainConfig, from_json
 from dcgan.errors import DcganError
+
+if TYPE_CHECKING:
+    from dcgan.train.distributed import World
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,22 +22,35 @@ def main(arguments: Sequence[str]) -> int:
     config = parse(TrainConfig, arguments, "train", starting_point(arguments))
     if not config.data:
         raise DcganError("name what to train on: a packed data set, a folder, a .zip or .tar of images, or toy")
+    from dcgan.train import distributed
+
+    if config.devices > 1 and not distributed.is_rank():
+        return distributed.launch(config.devices, arguments)
+    with distributed.join(config.device) as world:
+        return run_here(config, arguments, world)
+
+
+def run_here(config: TrainConfig, arguments: Sequence[str], world: World) -> int:
+    """Train in this process, which may be one of several."""
     from dcgan.train import find_run, resumable_config, run_name, train
 
     run = None
     if config.resume == "auto":
-        run = find_run(Path(config.run_dir), run_name(config))
+        run = world.share(find_run(Path(config.run_dir), run_name(config)) if world.first else None)
         if run is not None:
             config = parse(TrainConfig, arguments, "train", resumable_config(run))
     elif config.resume is not None:
         run = Path(config.resume)
-    outcome = train(dataclasses.replace(config, resume=None, config=None), run)
+    # How many processes train is no part of the run: it goes on with any number.
+    outcome = train(dataclasses.replace(config, resume=None, config=None, devices=1), run, world)
 
     if outcome.stopped_by is not None:
-        print(f"stopped at {outcome.kimg:.1f} kimg; go on with: dcgan train --resume {outcome.run}")
-        return 128 + outcome.stopped_by
-    print(f"done at {outcome.kimg:.1f} kimg; now try: dcgan generate {outcome.run}")
-    return 0
+        message = f"stopped at {outcome.kimg:.1f} kimg; go on with: dcgan train --resume {outcome.run}"
+    else:
+        message = f"done at {outcome.kimg:.1f} kimg; now try: dcgan generate {outcome.run}"
+    if world.first:
+        print(message)
+    return 0 if outcome.stopped_by is None else 128 + outcome.stopped_by
 
 
 def starting_point(arguments: Sequence[str]) -> TrainConfig:

@@ -92,8 +92,15 @@ class TrainConfig(ModelConfig):
     """Every random draw follows from this number."""
     device: Device = "auto"
     """Where to compute: auto takes CUDA, then Apple's MPS, then the CPU."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Number format of the networks' arithmetic: auto takes bf16 where the hardware does it fast."""
+    devices: int = 1
+    """Processes to train with on this machine: each takes a GPU, or with --device cpu its share of the cores."""
+    precision: Literal["auto", "float32", "tf32", "bf16", "fp16"] = "auto"
+    """Number format of the networks' arithmetic: auto takes bf16 where the hardware does it fast; tf32 and fp16 are
+    for NVIDIA GPUs without it, fp16 with scaled losses."""
+    compile: bool = False
+    """Let torch.compile make kernels of the networks: a minute or more at the start, for faster steps on some GPUs."""
+    sync_batchnorm: bool = False
+    """Take BatchNorm's statistics over all devices' images, not each over its own (CUDA only)."""
     crop: str = "square"
     """When DATA is not packed yet: square (centre), none (squeeze), or WxH (centre)."""
 
@@ -173,7 +180,7 @@ class TrainConfig(ModelConfig):
         require(0 <= self.seed < 2**63, f"seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
         require_positive(self, "kimg", "epochs", "batch", "generator_lr", "discriminator_lr", "input_noise_kimg")
         require_positive(self, "ema_kimg", "ema_rampup", "log_every", "sample_every", "sample_count")
-        require_positive(self, "checkpoint_every", "keep_checkpoints", "evaluate_every", "penalty_every")
+        require_positive(self, "checkpoint_every", "keep_checkpoints", "evaluate_every", "penalty_every", "devices")
         require(self.gradient_penalty >= 0, f"gradient_penalty must not be negative: {self.gradient_penalty}")
         require(
             self.gradient_penalty == 0 or self.discriminator_norm == "none",

@@ -10,21 +10,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from dcgan.checkpoint import read_json, write_json
 from dcgan.config import FEW_IMAGES, ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, choose_labels, open_data
-from dcgan.device import choose_device, choose_precision, describe_machine
+from dcgan.device import allow_tf32, choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
 from dcgan.train.collapse import CollapseError
+from dcgan.train.distributed import ALONE, World
 from dcgan.train.loop import Trainer
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
-from dcgan.train.state import BEST_FILE, TrainingState, read_counters
+from dcgan.train.state import BEST_FILE, read_counters
 from dcgan.train.tracking import Tracker
 
 __all__ = ["Outcome", "find_run", "resumable_config", "run_name", "train"]
@@ -44,14 +42,22 @@ class Outcome:
     """The signal that asked the run to stop before its end, if one did."""
 
 
-def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
+def train(config: TrainConfig, resume: Path | None = None, world: World = ALONE) -> Outcome:
     """Train a DCGAN as `config` says, in a new run folder, or in the run `resume` from its newest checkpoint.
 
-    SIGINT and SIGTERM finish the step, save and return. Raises `DcganError` for settings, data or a checkpoint
-    that do not fit, for a full disk, and when a loss is no longer finite; what was written before stays.
+    SIGINT and SIGTERM finish the step, save and return. With several processes each calls it, with the `world` that
+    `distributed.join` gives; the folder of the run must be one that all of them see. Raises `DcganError` for
+    settings, data or a checkpoint that do not fit, for a full disk, and when a loss is no longer finite; what was
+    written before stays.
     """
+    if config.batch % world.size or config.batch // world.size < 2:
+        raise DcganError(
+            f"batch {config.batch} cannot be shared by {world.size} processes: give a multiple, and 2 each"
+        )
     device = choose_device(config.device)
-    data = open_data(config.data, size=config.size or None, channels=config.channels or None, crop=config.crop)
+    allow_tf32(config.precision == "tf32")
+    with world.one_a_machine_first():
+        data = open_data(config.data, size=config.size or None, channels=config.channels or None, crop=config.crop)
     labels = choose_labels(data, config.condition)
     config = dataclasses.replace(config, size=data.size, channels=data.channels, labels=labels)
     count = len(data.training_indices)
@@ -59,34 +65,40 @@ def train(config: TrainConfig, resume: Path | None = None) -> Outcome:
         raise DcganError(f"{data.path} holds no image to train on: all are held out")
     if config.augment == "auto":
         config = dataclasses.replace(config, augment="diffaug" if count < FEW_IMAGES else "none")
-    run = resume or new_run(Path(config.run_dir), run_name(config))
-    with contextlib.closing(lock(run)):
-        trainer = Trainer(config, data, run, device)
+    run = world.share(resume or (new_run(Path(config.run_dir), run_name(config)) if world.first else None))
+    assert run is not None
+    with contextlib.closing(lock(run)) if world.first else contextlib.nullcontext():
+        trainer = Trainer(config, data, run, device, world)
         if resume is not None:
             check_same_run(config, run, data)
-            trainer.state.restore(newest_checkpoint(run))
-            restore_best(newest_checkpoint(run), run)
-        if config.evaluate_every is not None:
-            extractor = load_extractor(config.extractor, device)
-            trainer.evaluator = QuickEvaluator(data, extractor, config.evaluate_samples)
-        write_json(run / CONFIG_FILE, dataclasses.asdict(config))
-        protocol = trainer.evaluator.protocol if trainer.evaluator is not None else None
-        write_json(run / "environment.json", environment(data, device, config.precision, protocol))
-        save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))
-        precision, reason = choose_precision(config.precision, device)
-        opening = f"{run}: {describe(config, data)}; {device.type}, {str(precision)[6:]} ({reason})"
+            newest = world.share(newest_checkpoint(run))
+            trainer.state.restore(newest)
+            if world.first:
+                restore_best(newest, run)
+        if world.first:
+            describe_run(trainer)
+        world.wait()
+        opening = f"{run}: {describe(trainer)}"
         while opening:
-            tracker = Tracker(run, config, trainer.state.step, trainer.total_images)
-            tracker.say(opening)
-            try:
-                with stopping_on_signals(trainer, tracker):
-                    trainer.train(tracker)
-                opening = ""
-            except CollapseError as collapse:
-                opening = go_back(trainer, collapse)
-            finally:
-                tracker.close()
+            opening = train_until_collapse(trainer, opening)
     return Outcome(run, trainer.images / 1000, trainer.stop_signal)
+
+
+def train_until_collapse(trainer: Trainer, opening: str) -> str:
+    """Train to the end or to a collapse, from which the run goes back; returns what to say of that, if so."""
+    tracker = None
+    if trainer.world.first:
+        tracker = Tracker(trainer.run, trainer.config, trainer.state.step, trainer.total_images)
+        tracker.say(opening)
+    try:
+        with stopping_on_signals(trainer, tracker):
+            trainer.train(tracker)
+        return ""
+    except CollapseError as collapse:
+        return go_back(trainer, collapse)
+    finally:
+        if tracker is not None:
+            tracker.close()
 
 
 def go_back(trainer: Trainer, collapse: CollapseError) -> str:
@@ -94,24 +106,26 @@ def go_back(trainer: Trainer, collapse: CollapseError) -> str:
 
     Without one it begins again. Raises `DcganError` if it is told to stop, or has gone back often enough.
     """
-    run, config, at = trainer.run, trainer.config, trainer.images / 1000
-    healthy = [path for path in checkpoints(run) if int(path.name) <= collapse.healthy_step]
+    run, config, world, at = trainer.run, trainer.config, trainer.world, trainer.images / 1000
+    healthy = world.share([path for path in checkpoints(run) if int(path.name) <= collapse.healthy_step])
     if config.on_collapse == "stop":
         where = f"; the last checkpoint before it is {healthy[-1]}" if healthy else ""
         raise DcganError(f"stopped at {at:.1f} kimg: {collapse.warning}{where}")
     rate_scale = trainer.state.rate_scale / 2
     if rate_scale < LEAST_RATE_SCALE:
         raise DcganError(f"stopped at {at:.1f} kimg, after going back with ever lower rates: {collapse.warning}")
-    for path in checkpoints(run):
-        if path not in healthy:
-            shutil.rmtree(path)
-    trainer.state = TrainingState.start(config, trainer.device)
+    trainer.begin()
     if healthy:
         trainer.state.restore(healthy[-1])
-        restore_best(healthy[-1], run)
-    else:
-        (run / BEST_FILE).unlink(missing_ok=True)
     trainer.state.rate_scale = rate_scale
+    if world.first:
+        for path in checkpoints(run):
+            if path not in healthy:
+                shutil.rmtree(path)
+        if healthy:
+            restore_best(healthy[-1], run)
+        else:
+            (run / BEST_FILE).unlink(missing_ok=True)
     return f"{run}: back at {trainer.images / 1000:.1f} kimg, with 1/{round(1 / rate_scale)} of the learning rates"
 
 
@@ -147,13 +161,14 @@ def check_same_run(config: TrainConfig, run: Path, data: PackedImages) -> None:
 
 
 @contextlib.contextmanager
-def stopping_on_signals(trainer: Trainer, tracker: Tracker) -> Iterator[None]:
+def stopping_on_signals(trainer: Trainer, tracker: Tracker | None) -> Iterator[None]:
     """Let SIGINT and SIGTERM end training after the step in hand; a second SIGINT ends it at once."""
 
     def ask_to_stop(number: int, _: object) -> None:
         trainer.stop_signal = signal.Signals(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        tracker.say(f"{trainer.stop_signal.name}: finishing this step and saving")
+        if tracker is not None:
+            tracker.say(f"{trainer.stop_signal.name}: finishing this step and saving")
 
     before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -163,25 +178,36 @@ def stopping_on_signals(trainer: Trainer, tracker: Tracker) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def describe(config: TrainConfig, data: PackedImages) -> str:
+def describe(trainer: Trainer) -> str:
     """One line on what is about to be trained on what."""
+    config, data, device, world = trainer.config, trainer.data, trainer.device, trainer.world
     held_out = len(data) - len(data.training_indices)
     told = f", told {', '.join(label.name for label in config.labels)}" if config.labels else ""
+    precision, reason = choose_precision(config.precision, device)
+    processes = f"{world.size} processes on {device.type}" if world.size > 1 else device.type
     return (
         f"preset {config.preset}, {data.size}x{data.size}x{data.channels}, "
         f"{len(data.training_indices)} training images of {data.name} ({held_out} held out){told}, "
-        f"augmentation {config.augment}"
+        f"augmentation {config.augment}; {processes}, {str(precision)[6:]} ({reason})"
     )
 
 
-def environment(
-    data: PackedImages, device: torch.device, precision: str, evaluation: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What besides the settings decides a run's numbers and speed, and the protocol of its evaluations."""
-    return {
+def describe_run(trainer: Trainer) -> None:
+    """Write what the run was asked for, what it runs on and what it is shown; prepare its evaluations."""
+    config, data, run, device = trainer.config, trainer.data, trainer.run, trainer.device
+    protocol = None
+    if config.evaluate_every is not None:
+        extractor = load_extractor(config.extractor, device)
+        trainer.evaluator = QuickEvaluator(data, extractor, config.evaluate_samples)
+        protocol = trainer.evaluator.protocol
+    write_json(run / CONFIG_FILE, dataclasses.asdict(config))
+    environment = {
         **describe_machine(device),
-        "precision": str(choose_precision(precision, device)[0]),
+        "processes": trainer.world.size,
+        "precision": str(trainer.precision),
         "command": sys.argv,
         "dataset": {"name": data.name, "path": str(data.path), "digest": data.digest, "count": len(data)},
-        "evaluation": evaluation,
+        "evaluation": protocol,
     }
+    write_json(run / "environment.json", environment)
+    save_image(run / "reals.png", make_grid(data.read(data.training_indices[:64])))

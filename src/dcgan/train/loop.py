@@ -14,23 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dcgan import __version__
 from dcgan.config import TrainConfig
 from dcgan.data import PackedImages, training_labels
-from dcgan.device import choose_precision
+from dcgan.device import choose_precision, peak_memory
 from dcgan.diffaug import augment
-from dcgan.draws import LargeOrder, draw_latents, epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate import QuickEvaluator
-from dcgan.images import to_signed
 from dcgan.losses import LOSSES, gradient_penalty
+from dcgan.train.batch import Batch, Batches, View
 from dcgan.train.collapse import CollapseError, CollapseWatch, gradient_norm, health
+from dcgan.train.distributed import ALONE, World, synchronize_batch_norm
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
 from dcgan.train.state import BEST_FILE, METRICS, TrainingState
 from dcgan.train.tracking import Tracker, read_metrics
 
+Network = Callable[..., torch.Tensor]
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 EPOCHS_BETWEEN_CHECKPOINTS = 3
 DECAYS: dict[str, Callable[[float], float]] = {
@@ -44,38 +46,57 @@ DECAYS: dict[str, Callable[[float], float]] = {
 class Trainer:
     """Takes a run from its state to its end, one step at a time."""
 
-    def __init__(self, config: TrainConfig, data: PackedImages, run: Path, device: torch.device) -> None:
-        self.config, self.data, self.run, self.device = config, data, run, device
+    def __init__(
+        self, config: TrainConfig, data: PackedImages, run: Path, device: torch.device, world: World = ALONE
+    ) -> None:
+        self.config, self.data, self.run, self.device, self.world = config, data, run, device, world
         self.precision, _ = choose_precision(config.precision, device)
         self.loss = LOSSES[config.loss]
-        self.state = TrainingState.start(config, device)
-        self.labels = self.learn_labels() if config.labels else None
-        """Codes of the training images' labels, M x L, of a conditional model."""
+        self.begin()
         self.total_images = round(target_kimg(config, data) * 1000)
         self.evaluator: QuickEvaluator | None = None
-        """Judges the averaged generator every `evaluate_every` kimg, if that is set."""
+        """Judges the averaged generator every `evaluate_every` kimg, if that is set, on the first rank."""
         self.watch = CollapseWatch()
         self.logits: dict[str, torch.Tensor] = {}
-        self.orders: dict[int, torch.Tensor | LargeOrder] = {}
         self.stop_signal: signal.Signals | None = None
+
+    def begin(self) -> None:
+        """Fresh networks, as each of their three uses in a step calls them."""
+        config, device = self.config, self.device
+        self.state = TrainingState.start(config, device)
+        labels = self.learn_labels() if config.labels else None
+        self.batches = Batches(config, self.data, device, self.world, labels)
+        if config.sync_batchnorm:
+            for network in (self.state.generator, self.state.discriminator):
+                synchronize_batch_norm(network, device)
+        averaging = self.world.averaging(self.state.discriminator)
+        self.generate = self.compiled(self.world.averaging(self.state.generator))
+        self.judge = self.compiled(averaging)
+        self.judge_twice_differentiable: Network = averaging  # which torch.compile cannot do
+        self.judge_frozen = self.compiled(self.state.discriminator)
+
+    def compiled(self, network: nn.Module) -> Network:
+        """The network, by torch.compile if so set."""
+        return torch.compile(network) if self.config.compile else network
 
     @property
     def images(self) -> int:
         """Real images shown so far."""
         return self.state.step * self.config.batch
 
-    def train(self, tracker: Tracker) -> None:
+    def train(self, tracker: Tracker | None) -> None:
         """Train until the target is reached, a signal asks to stop, or a loss is no longer finite.
 
-        Raises `CollapseError` where the run is to act on one.
+        Every rank does; only the first has a tracker. Raises `CollapseError` where the run is to act on one.
         """
         state, config = self.state, self.config
         if state.step == 0:
             self.sample(tracker, 0)
-        self.watch = CollapseWatch(read_metrics(self.run))
+        if tracker is not None:
+            self.watch = CollapseWatch(read_metrics(self.run))
         last_log, last_checkpoint = (state.seconds, state.step), state.seconds
         now = time.monotonic()
-        while self.images < self.total_images and self.stop_signal is None:
+        while self.images < self.total_images and not self.asked_to_stop():
             self.train_step()
             state.seconds += time.monotonic() - now
             now = time.monotonic()
@@ -85,28 +106,31 @@ class Trainer:
                 last_log = (state.seconds, state.step)
             if self.due(config.sample_every):
                 self.sample(tracker, self.images // round(config.sample_every * 1000) * config.sample_every)
-            if self.evaluator is not None and self.due(config.evaluate_every or math.inf):
-                self.evaluate(tracker, self.evaluator)
+            if config.evaluate_every is not None and self.due(config.evaluate_every):
+                self.evaluate(tracker)
                 now = time.monotonic()  # training time is what recipes are compared by, and this is none of it
             if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
                 last_checkpoint = state.seconds
         self.checkpoint(tracker)
 
+    def asked_to_stop(self) -> bool:
+        """Whether any rank got a signal to stop; all of them take note of it."""
+        number = int(self.world.maximum(self.stop_signal or 0))
+        self.stop_signal = signal.Signals(number) if number else None
+        return self.stop_signal is not None
+
     def train_step(self) -> None:
         """One step of both networks, on the batch that belongs to this step."""
         state, config = self.state, self.config
         self.set_rates()
-        real, real_labels = self.real_images(), self.real_labels()
-        latents = self.draw_latents()
-        fake_labels = latents[:, config.latent_size :] if config.labels else None
+        batch = self.batches(state.step)
+        real = batch.real
         with self.autocast():
-            fake = state.generator(latents)
+            fake = self.generate(batch.latents)
 
-        real_logits, fake_logits, discriminator_loss = self.discriminator_step(
-            real, fake.detach(), real_labels, fake_labels
-        )
-        updated_logits, generator_loss = self.generator_step(real, fake, real_labels, fake_labels)
+        real_logits, fake_logits, discriminator_loss = self.discriminator_step(batch, real, fake.detach())
+        updated_logits, generator_loss = self.generator_step(batch, real, fake)
 
         state.step += 1
         decay = ema_decay(self.images, config.batch, config.ema_kimg * 1000, config.ema_rampup)
@@ -124,14 +148,13 @@ class Trainer:
                 "generator_gradient": gradient_norm(state.generator),
                 "discriminator_gradient": gradient_norm(state.discriminator),
             }
+            if self.precision is torch.float16:  # a step that the scaler skipped, as its gradient overflowed
+                for name in ("generator_gradient", "discriminator_gradient"):
+                    figures[name] = figures[name].nan_to_num(0.0, 0.0)
             state.metric_sums += torch.stack([*(figures[name] for name in METRICS), torch.ones_like(generator_loss)])
 
     def discriminator_step(
-        self,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        real_labels: torch.Tensor | None,
-        fake_labels: torch.Tensor | None,
+        self, batch: Batch, real: torch.Tensor, fake: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Real images should get high logits, generated ones low; returns both, N each, and the loss.
 
@@ -139,24 +162,19 @@ class Trainer:
         """
         state, config = self.state, self.config
         penalized = config.gradient_penalty > 0 and state.step % config.penalty_every == 0
-        real_logits = self.discriminate(real.requires_grad_(penalized), "real", real_labels)
-        fake_logits = self.discriminate(fake.requires_grad_(penalized), "fake", fake_labels)
-        loss = total = self.loss.discriminator(real_logits, fake_logits, *self.targets())
+        judge = self.judge_twice_differentiable if penalized else self.judge
+        # A gradient of a gradient leaves float16's range, as it is not scaled with the loss.
+        exact = penalized and self.precision is torch.float16
+        real_logits = self.discriminate(judge, real.requires_grad_(penalized), batch.views["real"], exact)
+        fake_logits = self.discriminate(judge, fake.requires_grad_(penalized), batch.views["fake"], exact)
+        loss = total = self.loss.discriminator(real_logits, fake_logits, batch.real_targets, batch.fake_targets)
         if penalized:  # lazily, and so much the stronger (Karras et al. 2020, StyleGAN2, section 3.1)
             penalty = gradient_penalty(real_logits, real) + gradient_penalty(fake_logits, fake)
             total = loss + config.penalty_every * config.gradient_penalty / 2 * penalty
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        state.discriminator_optimizer.step()
+        descend(total, state.discriminator_optimizer, state.discriminator_scaler)
         return real_logits, fake_logits, loss
 
-    def generator_step(
-        self,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        real_labels: torch.Tensor | None,
-        fake_labels: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def generator_step(self, batch: Batch, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The same generated images should get high logits from the discriminator as it is now; returns them, N, and
         the loss.
 
@@ -164,15 +182,13 @@ class Trainer:
         """
         state = self.state
         state.discriminator.requires_grad_(False)
-        fake_logits = self.discriminate(fake, "updated", fake_labels)
+        fake_logits = self.discriminate(self.judge_frozen, fake, batch.views["updated"])
         real_logits = torch.zeros_like(fake_logits)
         if self.loss.pairs:
             with torch.no_grad():
-                real_logits = self.discriminate(real, "paired", real_labels)
+                real_logits = self.discriminate(self.judge_frozen, real, batch.views["paired"])
         loss = self.loss.generator(real_logits, fake_logits)
-        state.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.generator_optimizer.step()
+        descend(loss, state.generator_optimizer, state.generator_scaler)
         state.discriminator.requires_grad_(True)
         return fake_logits, loss
 
@@ -188,33 +204,20 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self, exact: bool = False) -> torch.autocast:
         """Lower precision for the networks' arithmetic, where it is fast."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16)
+        lower = self.precision in (torch.bfloat16, torch.float16)
+        return torch.autocast(self.device.type, self.precision if lower else None, enabled=lower and not exact)
 
-    def discriminate(self, images: torch.Tensor, purpose: str, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits N, float32, of images N x C x H x W (and codes of labels), augmented and noisy if so set."""
-        config, step = self.config, self.state.step
-        if config.augment == "diffaug":
-            images = augment(images, generator_for(config.seed, f"augment {purpose}", step))
-        share_left = max(0.0, 1 - self.images / (config.input_noise_kimg * 1000))
-        if config.input_noise * share_left > 0:
-            noise = torch.randn(images.shape, generator=generator_for(config.seed, f"noise on {purpose}", step))
-            images = images + config.input_noise * share_left * noise.to(self.device)
-        with self.autocast():
-            logits: torch.Tensor = self.state.discriminator(images, labels)
+    def discriminate(self, judge: Network, images: torch.Tensor, view: View, exact: bool = False) -> torch.Tensor:
+        """Logits N, float32, of images N x C x H x W as they look in `view`."""
+        if view.augmentation is not None:
+            images = augment(images, view.augmentation)
+        if view.noise is not None:
+            images = images + view.noise
+        with self.autocast(exact):
+            logits = judge(images, view.labels)
         return logits.float()
-
-    def draw_latents(self) -> torch.Tensor:
-        """This step's latents, N x Z; of a conditional model with the labels of random training images, N x (Z + L)."""
-        shape = (self.config.batch, self.config.latent_size)
-        draws = generator_for(self.config.seed, "training latents", self.state.step)
-        latents = draw_latents(shape, self.config.latent, draws)
-        if self.labels is not None:
-            draws = generator_for(self.config.seed, "training labels", self.state.step)
-            chosen = torch.randint(len(self.labels), shape[:1], generator=draws)
-            latents = torch.cat([latents, self.labels[chosen]], 1)
-        return latents.to(self.device)
 
     def learn_labels(self) -> torch.Tensor:
         """Let both generators keep what the training images' labels are like; returns the codes of all, M x L."""
@@ -227,106 +230,79 @@ class Trainer:
         averaged.learn(values)
         return own.encode(values)
 
-    def targets(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The discriminator's targets for this step's real and fake images, N each: smoothed, and some flipped."""
-        draws = generator_for(self.config.seed, "label flips", self.state.step)
-        flips = torch.rand(2, self.config.batch, generator=draws) < self.config.label_flip
-        real, fake = torch.tensor(self.config.real_label), torch.tensor(0.0)
-        targets = torch.stack([torch.where(flips[0], fake, real), torch.where(flips[1], real, fake)])
-        real_targets, fake_targets = targets.to(self.device)
-        return real_targets, fake_targets
-
-    def places(self) -> torch.Tensor:
-        """Places of this step's real images among the training images: the next ones of the epoch's order."""
-        count = len(self.data.training_indices)
-        epoch, start = divmod(self.images, count)
-        positions = torch.arange(start, start + self.config.batch)
-        chosen = torch.empty_like(positions)
-        for ahead in range(int(positions[-1]) // count + 1):  # a batch may reach into the next epochs
-            inside = positions // count == ahead
-            chosen[inside] = self.order(epoch + ahead)[positions[inside] % count]
-        return chosen
-
-    def real_labels(self) -> torch.Tensor | None:
-        """The codes of this step's real images' labels, N x L, for a conditional model."""
-        return self.labels[self.places()].to(self.device) if self.labels is not None else None
-
-    def real_images(self) -> torch.Tensor:
-        """This step's real images, N x C x H x W in [-1, 1], some mirrored."""
-        pixels = torch.from_numpy(self.data.read(self.data.training_indices[self.places().numpy()]))
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(self.device, non_blocking=True)
-        if self.config.flip:
-            draws = generator_for(self.config.seed, "mirror", self.state.step)
-            mirrored = (torch.rand(self.config.batch, generator=draws) < 0.5).to(self.device)
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
-        return to_signed(pixels)
-
-    def order(self, epoch: int) -> torch.Tensor | LargeOrder:
-        """The order of the training images in an epoch; only the one in use and the next are kept."""
-        if epoch not in self.orders:
-            self.orders = {e: order for e, order in self.orders.items() if e == epoch - 1}
-            self.orders[epoch] = epoch_order(self.config.seed, epoch, len(self.data.training_indices))
-        return self.orders[epoch]
-
     def due(self, every: float) -> bool:
         """Whether this step passed a multiple of `every` kimg."""
         every_images = max(1, round(every * 1000))
         return self.images // every_images > (self.images - self.config.batch) // every_images
 
     def checkpoint_due(self, seconds_since_last: float) -> bool:
-        """Whether this step ends with a checkpoint."""
+        """Whether this step ends with a checkpoint; ranks' clocks differ, so the one furthest ahead counts."""
         if self.config.checkpoint_every is not None:
             return self.due(self.config.checkpoint_every)
         epochs = EPOCHS_BETWEEN_CHECKPOINTS * len(self.data.training_indices) / 1000
-        return seconds_since_last > SECONDS_BETWEEN_CHECKPOINTS or self.due(epochs)
+        return self.world.maximum(seconds_since_last) > SECONDS_BETWEEN_CHECKPOINTS or self.due(epochs)
 
-    def log(self, tracker: Tracker, images_per_second: float) -> None:
+    def log(self, tracker: Tracker | None, images_per_second: float) -> None:
         """Write the means since the last line; this is where a GPU is waited for."""
-        *sums, steps = self.state.metric_sums.tolist()
-        record = {
-            "step": self.state.step,
-            **self.progress(),
-            **{name: total / steps for name, total in zip(METRICS, sums, strict=True)},
-            "generator_lr": self.state.generator_optimizer.param_groups[0]["lr"],
-            "images_per_second": round(images_per_second, 1),
-            **self.clock(),
-        }
+        *sums, steps = self.world.average_(self.state.metric_sums).tolist()
         self.check_finite()
         self.state.metric_sums.zero_()
-        tracker.log(record)
-        self.heed(self.watch.judge(record), tracker)
+        collapse = None
+        if tracker is not None:
+            record = {
+                "step": self.state.step,
+                **self.progress(),
+                **{name: total / steps for name, total in zip(METRICS, sums, strict=True)},
+                "generator_lr": self.state.generator_optimizer.param_groups[0]["lr"],
+                "images_per_second": round(images_per_second, 1),
+                **peak_memory(self.device),
+                **self.clock(),
+            }
+            tracker.log(record)
+            collapse = self.watch.judge(record)
+        self.heed(collapse, tracker)
 
-    def sample(self, tracker: Tracker, kimg: float) -> None:
+    def sample(self, tracker: Tracker | None, kimg: float) -> None:
         """Write the grid of fixed latents, from the averaged generator."""
-        average = self.state.average
-        tracker.samples(kimg, average.render(average.grid_latents(self.config.sample_count)), self.logits)
+        if tracker is not None:
+            average = self.state.average
+            tracker.samples(kimg, average.render(average.grid_latents(self.config.sample_count)), self.logits)
+        self.world.wait()
 
-    def evaluate(self, tracker: Tracker, evaluator: QuickEvaluator) -> None:
+    def evaluate(self, tracker: Tracker | None) -> None:
         """Judge the averaged generator, and keep it if it is the best so far by the first figure (lower is better)."""
-        figures = evaluator(self.state.average)
-        tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
-        judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
-        if judged[-1] == min(judged):
-            self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
-        self.heed(self.watch.judge(tracker.evaluations()[-1]), tracker)
+        collapse = None
+        if tracker is not None:
+            assert self.evaluator is not None
+            figures = self.evaluator(self.state.average)
+            tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
+            judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
+            if judged[-1] == min(judged):
+                self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
+            collapse = self.watch.judge(tracker.evaluations()[-1])
+        self.world.wait()
+        self.heed(collapse, tracker)
 
-    def heed(self, collapse: CollapseError | None, tracker: Tracker) -> None:
-        """Warn of a collapse; raise it if the run is to act on it."""
-        if collapse is not None:
+    def heed(self, collapse: CollapseError | None, tracker: Tracker | None) -> None:
+        """Warn of a collapse that the first rank sees; if the run is to act on it, raise it on every rank."""
+        if collapse is not None and tracker is not None:
             tracker.say(f"WARNING at {self.images / 1000:.1f} kimg: {collapse.warning}")
-            if self.config.on_collapse != "warn":
-                raise collapse
+        if self.config.on_collapse != "warn":
+            told = self.world.share(None if collapse is None else (collapse.warning, collapse.healthy_step))
+            if told is not None:
+                raise CollapseError(*told)
 
-    def checkpoint(self, tracker: Tracker) -> None:
+    def checkpoint(self, tracker: Tracker | None) -> None:
         """Save all that resumes, bring model file, plot and animation up to date, drop old checkpoints."""
+        self.world.average_(self.state.metric_sums)  # so that any number of ranks can go on from them
         self.check_finite()
-        folder = self.run / "checkpoints" / f"{self.state.step:08d}"
-        tracker.summarise()
-        if not folder.exists():
-            self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
-        publish(folder, self.run, self.config.keep_checkpoints, self.watch.healthy_step)
+        if tracker is not None:
+            folder = self.run / "checkpoints" / f"{self.state.step:08d}"
+            tracker.summarise()
+            if not folder.exists():
+                self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
+            publish(folder, self.run, self.config.keep_checkpoints, self.watch.healthy_step)
+        self.world.wait()
 
     def check_finite(self) -> None:
         """Stop before a broken state is saved over a good one."""
@@ -356,6 +332,14 @@ class Trainer:
             "metrics": {},
             "terms": self.data.terms,
         }
+
+
+def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    """One step of an optimiser down the gradient of `loss`."""
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
 
 
 def target_kimg(config: TrainConfig, data: PackedImages) -> float:

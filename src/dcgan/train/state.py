@@ -25,6 +25,7 @@ from dcgan.checkpoint import (
     write_with,
 )
 from dcgan.config import ModelConfig, TrainConfig
+from dcgan.device import choose_precision
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
@@ -47,6 +48,9 @@ class TrainingState:
     average: Generator
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
+    generator_scaler: torch.amp.GradScaler
+    discriminator_scaler: torch.amp.GradScaler
+    """Scale losses up so that float16's gradients do not vanish; they do nothing in other precisions."""
     metric_sums: torch.Tensor
     """Sums of `METRICS` since the last line of metrics.jsonl, and the number of steps they cover; float32."""
     step: int = 0
@@ -63,6 +67,7 @@ class TrainingState:
         # channels_last makes bf16 convolutions about twice as fast; without it they are slower than float32.
         generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         discriminator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        half = choose_precision(config.precision, device)[0] is torch.float16
         return cls(
             generator=generator,
             discriminator=discriminator,
@@ -71,6 +76,8 @@ class TrainingState:
             discriminator_optimizer=_optimizer(
                 config, discriminator, config.discriminator_optimizer, config.discriminator_lr
             ),
+            generator_scaler=torch.amp.GradScaler(device.type, enabled=half),
+            discriminator_scaler=torch.amp.GradScaler(device.type, enabled=half),
             metric_sums=torch.zeros(len(METRICS) + 1, device=device),
         )
 
@@ -116,6 +123,9 @@ class TrainingState:
             _copy_into(self.generator, "raw_generator.", training)
             for role, network, optimizer in self._optimized():
                 _restore_optimizer(optimizer, network, f"{role}_optimizer.", training)
+            for role, scaler in self._scalers():
+                if f"{role}_scaler" in training:
+                    _restore_scaler(scaler, training[f"{role}_scaler"])
             self.metric_sums.copy_(training["metric_sums"])
         except (RuntimeError, KeyError) as error:
             raise DcganError(f"{folder} holds a state of another kind than this run's: {error}") from error
@@ -127,12 +137,20 @@ class TrainingState:
             ("discriminator", self.discriminator, self.discriminator_optimizer),
         ]
 
+    def _scalers(self) -> list[tuple[str, torch.amp.GradScaler]]:
+        """Those in use."""
+        scalers = [("generator", self.generator_scaler), ("discriminator", self.discriminator_scaler)]
+        return [(role, scaler) for role, scaler in scalers if scaler.is_enabled()]
+
     def _training_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {f"raw_generator.{name}": tensor for name, tensor in self.generator.state_dict().items()}
         for role, network, optimizer in self._optimized():
             for name, parameter in network.named_parameters():
                 for key, value in optimizer.state[parameter].items():
                     tensors[f"{role}_optimizer.{name}.{key}"] = value
+        for role, scaler in self._scalers():
+            counts = scaler.state_dict()
+            tensors[f"{role}_scaler"] = torch.tensor([counts["scale"], counts["_growth_tracker"]], dtype=torch.float64)
         return {**tensors, "metric_sums": self.metric_sums}
 
 
@@ -192,3 +210,8 @@ def _restore_optimizer(
                 # Moments take their parameter's memory format; Adam's step count is a plain number.
                 place = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
                 optimizer.state[parameter][key.removeprefix(start)] = place.copy_(value)
+
+
+def _restore_scaler(scaler: torch.amp.GradScaler, saved: torch.Tensor) -> None:
+    scale, steps_without_overflow = saved.tolist()
+    scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(steps_without_overflow)})

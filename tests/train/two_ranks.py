@@ -1,0 +1,87 @@
+"""What two ranks compute, for test_distributed.py to compare with one; run by torchrun.
+
+two_ranks.py laws CASES OUT     steps of trainers, and what becomes of a rank that does not answer
+two_ranks.py dcgan MARKER ...   `dcgan ...`, where rank 1 is killed in its seventh step unless MARKER exists
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from dcgan.checkpoint import save_tensors
+from dcgan.cli import main
+from dcgan.config import TrainConfig
+from dcgan.data import open_data
+from dcgan.train import train
+from dcgan.train.distributed import ALONE, LostContactError, World, join
+from dcgan.train.loop import Trainer
+
+STEPS = 3
+
+
+def steps(config: TrainConfig, world: World = ALONE) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Gradients of both networks after the first step, and their weights after `STEPS`.
+
+    The generator's BatchNorm uses its running statistics: those of a batch would tie its images together, across
+    what the ranks see.
+    """
+    trainer = Trainer(config, open_data(config.data), Path(), torch.device("cpu"), world)
+    trainer.state.generator.eval()
+    parameters = {
+        f"{network.role}.{name}": parameter
+        for network in (trainer.state.generator, trainer.state.discriminator)
+        for name, parameter in network.named_parameters()
+    }
+    trainer.train_step()
+    gradients = {name: parameter.grad.clone() for name, parameter in parameters.items() if parameter.grad is not None}
+    for _ in range(STEPS - 1):
+        trainer.train_step()
+    return gradients, parameters
+
+
+def laws(cases: Path, out: Path) -> None:
+    with join("cpu") as world:
+        for name, settings in json.loads(cases.read_text()).items():
+            gradients, weights = steps(TrainConfig(**settings), world)
+            save_tensors(out / f"{name}-gradients-{world.rank}", gradients)
+            save_tensors(out / f"{name}-weights-{world.rank}", weights)
+        train(TrainConfig(**json.loads((out / "run.json").read_text())), world=world)
+        impatient = World(world.rank, 2, world.rank, dist.new_group(backend="gloo", timeout=timedelta(seconds=1)))
+        if world.first:
+            try:
+                with impatient.told_if_lost():
+                    impatient.wait()
+            except LostContactError as error:
+                (out / "silent").write_text(str(error))
+        else:
+            time.sleep(3)
+
+
+def faulty(marker: Path, arguments: list[str]) -> int:
+    step = Trainer.train_step
+
+    def train_step(self: Trainer) -> None:
+        if self.world.rank == 1 and self.state.step == 6 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        step(self)
+
+    Trainer.train_step = train_step  # type: ignore[method-assign]
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    task, path, *rest = sys.argv[1:]
+    if task == "laws":
+        laws(Path(path), Path(rest[0]))
+    else:
+        sys.exit(faulty(Path(path), rest))
