@@ -21,7 +21,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.conditions import Condition, LabelCode, condition_rows
-from dcgan.config import ModelConfig, from_json, label_groups
+from dcgan.config import ModelConfig, from_json
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
@@ -112,9 +112,9 @@ class Generator(_Network):
     after each but the last, which ends in tanh without BatchNorm.
 
     A conditional one (`config.labels`) takes [z, y], N x (Z + L), where y codes the labels (`code`); z alone leaves
-    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as in z, but small ones: a
-    label as a whole starts as loud as one number of z. Louder labels drown z, as each of them is the same for half
-    the images and so learns far faster: all faces of a class became one.
+    them all unknown. What enters the first layer is [z, W y], with as many numbers in W y as labels: a label starts as
+    loud as one number of z. A longer W y learns faster than z, as a label is the same for many images, and drowns it:
+    with 100 numbers, all faces with the same labels became one face.
     """
 
     role = "generator"
@@ -123,8 +123,8 @@ class Generator(_Network):
         super().__init__(config)
         widths = channels_of(config.generator_width, config.stages)
         self.code = LabelCode(config.labels) if config.labels else None
-        self.embedding = nn.Linear(len(config.labels), config.latent_size, bias=False) if config.labels else None
-        size = config.latent_size * (2 if config.labels else 1)
+        self.embedding = nn.Linear(len(config.labels), len(config.labels), bias=False) if config.labels else None
+        size = config.input_size
         self.first = nn.Sequential(
             FromVector(size, widths[0], bias=config.ends == "linear"),
             nn.BatchNorm2d(widths[0]),
@@ -151,11 +151,11 @@ class Generator(_Network):
         """Draw all weights as `_Network` says, but W so that what it makes of one label has norm 1."""
         super().initialize(generator)
         if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, 0.0, self.config.latent_size**-0.5, generator=generator)
+            nn.init.normal_(self.embedding.weight, 0.0, len(self.config.labels) ** -0.5, generator=generator)
         return self
 
     def embed(self, latents: torch.Tensor) -> torch.Tensor:
-        """What enters the first layer: [z, W y], N x 2Z, of a conditional generator, and z itself of another."""
+        """What enters the first layer: [z, W y], N x (Z + L), of a conditional generator, and z itself of another."""
         if self.embedding is None:
             return latents
         z, y = latents.tensor_split([self.config.latent_size], dim=1)
@@ -250,9 +250,7 @@ class Discriminator(_Network):
 
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
     and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over
-    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5), over 4 times the number of labels (of
-    groups of classes): unknown ones, coded 0, add nothing. The division is one of V, but Adam moves all weights
-    equally far in a step, and without it the logit moves so fast that the generator is left behind.
+    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing.
     """
 
     role = "discriminator"
@@ -291,8 +289,7 @@ class Discriminator(_Network):
         """Logits of the last of `features`, N x C x 4 x 4, and of the labels' codes."""
         logits: torch.Tensor = self.last(features)
         if labels is not None and self.projection is not None:
-            summed = features.float().sum((2, 3)) / (4 * len(label_groups(self.config.labels)))
-            logits = logits + (self.projection(labels) * summed).sum(1)
+            logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
         return logits
 
 
