@@ -13,6 +13,7 @@ from dcgan.checkpoint import write_json
 from dcgan.cli import main
 from dcgan.compare import read_entry
 from dcgan.errors import DcganError
+from dcgan.train.tracking import PLOTTED
 
 PROTOCOL = {"extractor": "small", "resize": "own size", "data_digest": "d", "seed": 0, "reals": 100, "fakes": 100}
 FLOOR = {"FD-small": 1.0, "kernel_distance": 0.001, "precision": 0.7, "recall": 0.7, "density": 1.0, "coverage": 0.9}
@@ -39,10 +40,11 @@ def evaluation(folder: Path, frechet: float, kimg: float | None = None, **protoc
 def run(folder: Path, frechets: Mapping[float, float], **protocol: Any) -> Path:
     """A run that was judged while it trained."""
     quick = ("FD-small", "kernel_distance", "precision", "recall")
-    lines: list[dict[str, Any]] = [{"step": 1, "kimg": 0.1, "generator_loss": 1.0}]
+    clock = {"epoch": 0.1, "seconds": 1.0}
+    lines: list[dict[str, Any]] = [{"step": 1, "kimg": 0.1, **dict.fromkeys(PLOTTED, 1.0), **clock}]
     for kimg, frechet in frechets.items():
         values = figures(frechet)
-        lines.append({"step": 2, "kimg": kimg, "evaluation": {name: values[name] for name in quick}})
+        lines.append({"step": 2, "kimg": kimg, **clock, "evaluation": {name: values[name] for name in quick}})
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_json(folder / "environment.json", {"evaluation": {**PROTOCOL, **protocol}})

@@ -161,7 +161,7 @@ def train_classifier(
     mirrored (not for labels that tell left from right). Unknown labels count for nothing. Raises `DcganError` for data
     without labels, names it does not have, or a label that is nowhere known.
     """
-    columns = _columns(data, labels)
+    columns, indices = _columns(data, labels), np.asarray(indices)
     assert data.labels is not None
     known = torch.from_numpy(np.array(data.labels[:, columns]))
     kinds = [Label(data.label_names[c], data.label_kinds[c]) for c in columns]

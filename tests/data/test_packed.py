@@ -202,6 +202,7 @@ def test_all_but_some_is_what_numpy_deletes(without: set[int], count: int, data:
     places = data.draw(st.lists(st.integers(-len(kept), len(kept) - 1)))
     np.testing.assert_array_equal(lazy[places], kept[np.array(places, int)])
     np.testing.assert_array_equal(lazy[3:-2:2], kept[3:-2:2])
+    np.testing.assert_array_equal(lazy[kept % 3 == 0], kept[kept % 3 == 0])
     for place in (len(kept), -len(kept) - 1):
         with pytest.raises(IndexError):
             lazy[[0, place]]

@@ -137,8 +137,8 @@ def test_what_is_no_image_is_named(
     model: Path, make_model: Callable[..., Path], tmp_path: Path, told: Callable[..., str]
 ) -> None:
     (tmp_path / "text.png").write_text("no image")
-    assert "text.png cannot be projected: not an image" in told("project", model, tmp_path / "text.png")
-    assert "none.png cannot be projected: unreadable" in told("project", model, tmp_path / "none.png")
+    assert "text.png cannot be used: not an image" in told("project", model, tmp_path / "text.png")
+    assert "none.png cannot be used: unreadable" in told("project", model, tmp_path / "none.png")
     (tmp_path / "empty").mkdir()
     assert "there is no image in" in told("project", model, tmp_path / "empty")
     with pytest.raises(DcganError, match="have 4 channels"):

@@ -58,7 +58,12 @@ class AllBut:
     def __getitem__(self, places: slice | npt.ArrayLike) -> Indices:
         if isinstance(places, slice):
             places = np.arange(*places.indices(self._length))
-        wanted = np.asarray(places, np.int64)
+        chosen = np.asarray(places)
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (self._length,):
+                raise IndexError(f"there are {self._length} indices, and a mask of shape {chosen.shape}")
+            chosen = np.flatnonzero(chosen)
+        wanted = chosen.astype(np.int64, copy=False)
         if wanted.size and not -self._length <= wanted.min() <= wanted.max() < self._length:
             raise IndexError(f"there are {self._length} indices")
         wanted = np.where(wanted < 0, wanted + self._length, wanted)

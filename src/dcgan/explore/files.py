@@ -73,7 +73,7 @@ def read_directions(path: Path, generator: Generator) -> dict[str, Direction]:
     if not path.exists():
         return {}
     tensors, stored = _read_tensors(path, "directions", generator)
-    shape = (generator.config.latent_size,)
+    shape = (generator.config.latent_size + len(generator.config.labels),)
     named = stored.get("directions")
     if not isinstance(named, dict) or any(name not in tensors or tensors[name].shape != shape for name in named):
         raise DcganError(f"{path} is damaged: it does not hold the directions that it names")
