@@ -1,4 +1,4 @@
-"""End to end beside what else trains a DCGAN: speed, memory, time to the first faces, quality after the same minutes.
+"""End to end beside what else trains a DCGAN: speed, memory, time to the first sample, quality after the same minutes.
 
     python bench/peers.py ../shared/data/celeba-13k.zip peers --minutes 30
 
@@ -16,7 +16,7 @@ Of the other libraries on PyPI (November 2026): torch-mimicry 0.1.16 does not im
 calls DCGAN is a ResNet; vegans 0.4.0 calls `iter(loader).next()`, which Python 3 has not; lightweight-gan 1.2.1
 refuses to import without CUDA.
 
-*First faces* are seconds from the start of the process, on images that it has not seen before, to a grid of faces on
+*First sample* is seconds from the start of the process, on images that it has not seen before, to a grid of faces on
 the disk after one step. *Memory* is the most that the process and its workers held after any turn (proportional set
 size). *Quality* is the Frechet distance of 2,000 faces on EfficientNet-Lite0 features (docs/evaluation.md), of the
 averaged weights where a contender has them; the others draw faces with batch statistics, as the example does.
@@ -163,7 +163,7 @@ NAMES = ("dcgan", "dcgan-paper", "reference", "torchgan")
 
 
 def serve(name: str, archive: str, folder: Path, out: Path, orders: Connection) -> None:
-    """A contender's process: shows its first faces, then trains and draws as it is told."""
+    """A contender's process: shows its first sample, then trains and draws as it is told."""
     os.environ["DCGAN_CACHE"] = str(folder.parent / name)  # nothing is packed yet
     torch.manual_seed(0)
     one = contender(name, archive, folder)
@@ -229,7 +229,7 @@ def race(
         context.Process(target=serve, args=(name, arguments.data, folder, arguments.out, theirs)).start()
         held = pipes[name].recv()
         results[name] = {"first_seconds": time.perf_counter() - start, "memory_mb": held, "turns": [], "quality": []}
-        print(f"{name}: first faces after {results[name]['first_seconds']:.1f} s", flush=True)
+        print(f"{name}: first sample after {results[name]['first_seconds']:.1f} s", flush=True)
     try:
         take_turns(arguments, pipes, results, evaluator)
     finally:
@@ -279,7 +279,7 @@ def distance(evaluator: QuickEvaluator, fakes: Pixels) -> float:
 
 def write_table(out: Path, results: dict[str, dict[str, Any]]) -> None:
     """Write the table and the plot, and print the table."""
-    heads = ["", "images/s", "to reference", "memory MB", "first faces", "distance, at the end"]
+    heads = ["", "images/s", "to reference", "memory MB", "first sample", "distance, at the end"]
     rows = [heads, ["---"] * len(heads)]
     speeds = {
         name: statistics.median(images / seconds for images, seconds in result["turns"])

@@ -73,6 +73,7 @@ def _as_matrix_product(images: Tensor, larger_map: int) -> bool:
         and images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        and not torch.compiler.is_compiling()  # inductor takes minutes over the overlapping patches
     )
 
 
