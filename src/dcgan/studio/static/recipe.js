@@ -10,9 +10,8 @@ export function withEdits(recipe, edits) {
     .map(([direction, amount]) => `+${name(direction)}:${NUMBER(amount)}`).join("");
 }
 
-export function withLabels(recipe, labels) {
-  return recipe + Object.entries(labels).map(([label, value]) => `!${name(label)}:${value}`).join("");
-}
+// `labels` holds [name, value] of each that is told, under its place among the model's.
+export const withLabels = (recipe, labels) => recipe + Object.values(labels).map(([label, value]) => `!${name(label)}:${value}`).join("");
 
 export const mixed = (recipes, share) => `(${recipes.join("~")}@${NUMBER(Math.min(1, Math.max(0, share)))})`;
 

@@ -78,7 +78,7 @@ export function read(hash, described) {
   const labels = {};
   for (const label of (parts.label || "").split("!")) {
     const [encoded, value] = label.split(":");
-    Object.assign(labels, allowed(decode(encoded), value));
+    Object.assign(labels, told(decode(encoded), value));
   }
   const [first, second] = [...directions];
   Object.assign(view, {
@@ -97,15 +97,12 @@ export function read(hash, described) {
   return Boolean(parts.m) && !model.digest.startsWith(parts.m);
 }
 
-// The label with this value, if the model knows it: a class is 1, an attribute 0 or 1, a number within its range.
-function allowed(name, value) {
-  for (const label of model.labels) {
-    if (label.kind === "class" && label.classes.includes(name)) return { ...Object.fromEntries(label.classes.map((other) => [other, undefined])), [name]: 1 };
-    if (label.name !== name) continue;
-    if (label.kind === "number") { const number = within(value, label.low, label.high, null); return number === null ? {} : { [name]: number.toFixed(Math.max(0, label.digits)) }; }
-    if (value === "0" || value === "1") return { [name]: Number(value) };
-  }
-  return {};
+// A label of a link and its place, where the model knows both: a class is 1, an attribute 0 or 1, a number in its range.
+function told(name, value) {
+  const place = model.labels.findIndex((label) => label.name === name || label.classes?.includes(name));
+  const label = model.labels[place], number = within(value, label?.low ?? 0, label?.high ?? 1, null);
+  if (!label || number === null || (label.classes && !label.classes.includes(name))) return {};
+  return { [place]: [name, label.classes ? 1 : number.toFixed(Math.max(0, label.digits ?? 0))] };
 }
 
 function decode(text) {
