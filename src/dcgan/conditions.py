@@ -100,20 +100,27 @@ class LabelCode(nn.Module):
             if name not in names:
                 raise unknown_label(name, self.labels)
             column = names.index(name)
-            low, high = 0.0, 1.0
-            if self.labels[column].kind == "number":
-                known = self.decode(self.rows)[:, column]
-                low, high = (float(known[~known.isnan()].quantile(end)) for end in (0.0, 1.0))
+            low, high = self.limits(column)
             if not low <= value <= high:
                 raise DcganError(f"{name} must be from {low:.4g} to {high:.4g}, not {value:g}")
         for columns in label_groups(self.labels):
             if sum(condition.get(names[column], 0.0) for column in columns) > 1 and len(columns) > 1:
                 raise DcganError(f"an image has only one {self.labels[columns[0]].group}: give one of its classes")
 
+    def limits(self, column: int) -> tuple[float, float]:
+        """The least and the greatest value that a label may have: of a number, those of the training images."""
+        if self.labels[column].kind != "number":
+            return 0.0, 1.0
+        codes = self.rows[:, column].cpu()
+        known = codes[codes != 0] * self.spread[column].cpu() + self.middle[column].cpu()
+        return float(known.min()), float(known.max())
+
     def _choose(self, shares: Tensor, condition: Mapping[str, float]) -> Tensor:
         """The training images' codes at these shares of the way through those that agree with the condition."""
         self.check(condition)
         rows = self.rows.cpu()
+        if not condition:
+            return rows[(shares * len(rows)).long()]
         known = self.decode(rows)
         agree = torch.ones(len(rows), dtype=torch.bool)
         for column, label in enumerate(self.labels):

@@ -62,6 +62,8 @@ def make_vivid(folder: Path) -> Generator:
         for role in ("generator", "discriminator")
     }
     generator = Generator(config).initialize(generator_for(0, "vivid", 0))
+    labels = {name: tensor for name, tensor in states["generator"].items() if name.startswith("code.")}
+    generator.load_state_dict(labels, strict=False)
     with torch.no_grad():
         for _ in range(50):  # so that BatchNorm's running statistics are these weights'
             generator(generator.latents(range(64)))

@@ -83,7 +83,7 @@ def test_a_walk_comes_in_parts_and_ends(client: TestClient, model: StudioModel) 
         sheet = picture(client.get("/api/walk", params={"f": ["1", "2", "3"], "part": part}).content)
         rows = sheet.reshape(-1, 32, sheet.shape[1] // 32, 32, 3)
         frames.append(rows.transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3))
-    path = path_between(model.generator.latents([1, 2, 3]), "normal", loop=True)
+    path = path_between(model.generator.latents([1, 2, 3]), model.generator.config, loop=True)
     assert len(path) == 3 * FRAMES_A_STEP
     expected = model.generator.render(path)
     drawn, wanted = brightness(np.concatenate(frames)[: len(path)]), brightness(expected)

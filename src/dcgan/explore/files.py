@@ -73,7 +73,7 @@ def read_directions(path: Path, generator: Generator) -> dict[str, Direction]:
     if not path.exists():
         return {}
     tensors, stored = _read_tensors(path, "directions", generator)
-    shape = (generator.config.latent_size + len(generator.config.labels),)
+    shape = (generator.config.input_size,)
     named = stored.get("directions")
     if not isinstance(named, dict) or any(name not in tensors or tensors[name].shape != shape for name in named):
         raise DcganError(f"{path} is damaged: it does not hold the directions that it names")
@@ -90,7 +90,7 @@ def read_latents(path: Path, generator: Generator) -> tuple[Tensor, list[str]]:
     """Latents N x Z and the name of each. Raises `DcganError` as `read_names` does, or if there is no file."""
     tensors, stored = _read_tensors(path, "latents", generator)
     latents, names = tensors.get("latents"), stored.get("names")
-    if latents is None or not isinstance(names, list) or latents.shape != (len(names), generator.config.latent_size):
+    if latents is None or not isinstance(names, list) or latents.shape != (len(names), generator.config.input_size):
         raise DcganError(f"{path} is damaged: it does not hold as many latents as it names")
     return latents.float(), names
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from dcgan.animation import write_animation
 from dcgan.config import InterpolateConfig
 from dcgan.device import choose_device
 from dcgan.explore.files import gather_latents
-from dcgan.explore.latents import walk
+from dcgan.explore.latents import walk_of_model
 from dcgan.explore.sheets import sheet
 from dcgan.images import Pixels, save_image
 from dcgan.models import Generator
@@ -38,11 +36,7 @@ def interpolate(config: InterpolateConfig) -> Walk:
     spherical = config.spherical or not (config.linear or uniform)
     out = Path(config.out)
     frames = config.frames or (STRIP_FRAMES if out.suffix.lower() == ".png" else ANIMATION_FRAMES)
-    z, labels = keys.tensor_split([generator.config.latent_size], dim=1)
-    path = walk(z, frames, loop=config.loop, spherical=spherical)
-    if uniform:
-        path = path.clamp(-1, 1)  # a curve may swing a little beyond its keys, where the generator never was
-    path = torch.cat([path, walk(labels, frames, loop=config.loop, spherical=False)], 1)
+    path = walk_of_model(keys, frames, generator.config, loop=config.loop, spherical=spherical)
     pixels = generator.render(path)
     if out.suffix.lower() == ".png":
         save_image(out, film_strip(pixels, names, frames))

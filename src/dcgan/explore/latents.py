@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from dcgan.config import ModelConfig
 from dcgan.errors import DcganError
 
 
@@ -74,6 +75,18 @@ def walk(keys: Tensor, frames: int, *, loop: bool = False, spherical: bool = Tru
     path = points[0].flatten(0, 1)
     path[::frames] = keys[end]  # to the bit, where the formula is off by a rounding
     return path if loop else torch.cat([path, keys[-1:]])
+
+
+def walk_of_model(
+    keys: Tensor, frames: int, config: ModelConfig, *, loop: bool = False, spherical: bool | None = None
+) -> Tensor:
+    """`walk` through a model's latents, K x (Z + L): on the sphere where z is normal, straight for labels' codes."""
+    uniform = config.latent == "uniform"
+    z, codes = keys.tensor_split([config.latent_size], dim=1)
+    path = walk(z, frames, loop=loop, spherical=not uniform if spherical is None else spherical)
+    if uniform:
+        path = path.clamp(-1, 1)  # a curve may swing a little beyond its keys, where the generator never was
+    return torch.cat([path, walk(codes, frames, loop=loop, spherical=False)], 1)
 
 
 def move(latents: Tensor, directions: Mapping[str, Tensor], amounts: Mapping[str, float], latent: str) -> Tensor:

@@ -16,18 +16,17 @@ from typing import Any
 import torch
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from torch import Tensor
 
 from dcgan import __version__
 from dcgan.errors import DcganError
-from dcgan.images import Pixels, encode_image, make_grid
+from dcgan.images import Pixels, encode_image
+from dcgan.studio.answers import PageFiles, encode_faces, encode_frames, read_body, unless_known, whole_number
 from dcgan.studio.downloads import KINDS, download
 from dcgan.studio.guard import Guard, refusal
 from dcgan.studio.model import StudioModel
@@ -47,7 +46,6 @@ MOST_UPLOADS, UPLOAD_SECONDS = 4, 60
 MOST_DOWNLOADS = 8
 """Waiting for the one that is being made."""
 _SECONDS_BETWEEN_STEPS = 0.2  # that a visitor is told of
-_COLUMNS = 8
 _FRESH = {"Cache-Control": "no-cache"}
 
 
@@ -84,18 +82,6 @@ def create_app(
         },
     )
     return Guard(app, token)
-
-
-class PageFiles(StaticFiles):
-    """The page's files, sent anew each time: installers give those of every version one time of change."""
-
-    def file_response(self, *arguments: Any, **options: Any) -> Response:
-        response = super().file_response(*arguments, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-    def is_not_modified(self, response_headers: Headers, request_headers: Headers) -> bool:
-        return False
 
 
 class Studio:
@@ -164,14 +150,14 @@ class Studio:
             started = time.perf_counter()
             latents = await self._latents(texts)
             pixels = await self.renderer.render(latents, quick=True)
-            data = await run_in_threadpool(_encode_frames, pixels)
+            data = await run_in_threadpool(encode_frames, pixels)
             spent = (time.perf_counter() - started) * 1000
             headers = {"Cache-Control": "no-store", "Server-Timing": f"frame;dur={spent:.1f}"}
             return Response(data, media_type="image/webp", headers=headers)
 
         async def draw() -> bytes:
             pixels = await self.renderer.render(await self._latents(texts))
-            return await run_in_threadpool(_encode_faces, pixels)
+            return await run_in_threadpool(encode_faces, pixels)
 
         return await self._kept(request, draw, "image/png", texts)
 
@@ -182,15 +168,15 @@ class Studio:
         """
         texts = self._texts(request, MOST_KEYS)
         loop = request.query_params.get("loop", "1") != "0"
-        part = _whole_number(request, "part", 0, 10_000)
+        part = whole_number(request, "part", 0, 10_000)
 
         async def draw() -> bytes:
             keys = await self._latents(texts)
-            path = await run_in_threadpool(path_between, keys, self.model.generator.config.latent, loop)
+            path = await run_in_threadpool(path_between, keys, self.model.generator.config, loop)
             frames = path[part * FRAMES_A_PART : (part + 1) * FRAMES_A_PART]
             if not len(frames):
                 raise DcganError(f"the walk has no part {part}: its {len(path)} frames end before")
-            return await run_in_threadpool(_encode_frames, await self.renderer.render(frames))
+            return await run_in_threadpool(encode_frames, await self.renderer.render(frames))
 
         return await self._kept(request, draw, "image/webp", [*texts, f"walk {loop} {part}"])
 
@@ -232,7 +218,7 @@ class Studio:
         self.uploads += 1
         try:
             async with asyncio.timeout(UPLOAD_SECONDS):
-                data = await _body(request, MOST_BYTES)
+                data = await read_body(request, MOST_BYTES)
             photo = await run_in_threadpool(read_photo, data, self.model.generator)
         except TimeoutError as error:
             raise HTTPException(408, f"the photo did not arrive within {UPLOAD_SECONDS} seconds") from error
@@ -262,7 +248,7 @@ class Studio:
         """The run's settings, curves and list of samples."""
         state = await run_in_threadpool(self._run().state)
         data = json.dumps(state).encode()
-        return _unless_known(request, data, "application/json", _FRESH)
+        return unless_known(request, data, "application/json", _FRESH)
 
     async def run_sample(self, request: Request) -> Response:
         """One sample grid, as the run wrote it."""
@@ -271,7 +257,7 @@ class Studio:
             data = await run_in_threadpool(path.read_bytes)
         except (DcganError, OSError) as error:
             raise HTTPException(404, str(error) if isinstance(error, DcganError) else "the sample is gone") from error
-        return _unless_known(request, data, "image/png", _FRESH)
+        return unless_known(request, data, "image/png", _FRESH)
 
     def _run(self) -> Run:
         if self.run is None:
@@ -311,44 +297,5 @@ class Studio:
         return Response(await draw(), media_type=media_type, headers=headers)
 
 
-def _encode_faces(pixels: Pixels) -> bytes:
-    return encode_image(make_grid(pixels, min(_COLUMNS, len(pixels)), gap=0), "PNG", compress_level=1)
-
-
-def _encode_frames(pixels: Pixels) -> bytes:
-    picture = make_grid(pixels, min(_COLUMNS, len(pixels)), gap=0)
-    return encode_image(picture, "WEBP", lossless=False, quality=92, method=1)
-
-
 def _line(**values: Any) -> bytes:
     return json.dumps(values).encode() + b"\n"
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The request's body, of `most` bytes at most."""
-    told = request.headers.get("content-length", "0")
-    if told.isdigit() and int(told) > most:
-        raise HTTPException(413, f"the photo is larger than {most >> 20} MB")
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise HTTPException(413, f"the photo is larger than {most >> 20} MB")
-    if not data:
-        raise DcganError("there is no photo in the request: send its bytes as the body")
-    return bytes(data)
-
-
-def _whole_number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most):
-        raise DcganError(f"{name} must be a whole number from 0 to {most}, not {text[:20]!r}")
-    return int(text)
-
-
-def _unless_known(request: Request, data: bytes, media_type: str, headers: dict[str, str]) -> Response:
-    """`data`, or 304 if the browser has it already."""
-    headers = {**headers, "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type=media_type, headers=headers)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from dcgan.animation import encode_animation
 from dcgan.errors import DcganError
-from dcgan.explore import walk
 from dcgan.explore.files import write_latents
 from dcgan.explore.interpolate import STRIP_FRAMES, film_strip
+from dcgan.explore.latents import walk_of_model
 from dcgan.generate import provenance
 from dcgan.images import Pixels, encode_image, to_pil
 from dcgan.studio.model import StudioModel
@@ -64,11 +64,11 @@ async def download(
         about = _about(model, texts[0])
         return Download(f"{stem}.png", "image/png", await run_in_threadpool(encode_image, pixels, "PNG", about))
     if kind == "strip":
-        path = _walk(latents, STRIP_FRAMES, loop=len(texts) > 2, model=model)
+        path = walk_of_model(latents, STRIP_FRAMES, model.generator.config, loop=len(texts) > 2)
         picture = film_strip(await renderer.render(path), [_short(text) for text in texts], STRIP_FRAMES)
         return Download(f"{stem}-strip.png", "image/png", await run_in_threadpool(encode_image, picture, "PNG"))
     size, frames, fps = _MOVING[kind]
-    pixels = await renderer.render(_walk(latents, frames, loop=True, model=model))
+    pixels = await renderer.render(walk_of_model(latents, frames, model.generator.config, loop=True))
 
     def encode() -> bytes:
         return encode_animation(f".{kind}", enlarged(pixels, max(size, pixels.shape[1])), fps)
@@ -80,12 +80,6 @@ def enlarged(pixels: Pixels, size: int) -> Pixels:
     """Images N x H x W x C at size x size, smoothly (Lanczos)."""
     images = [to_pil(image).resize((size, size), Image.Resampling.LANCZOS) for image in pixels]
     return np.stack([np.asarray(image).reshape(size, size, pixels.shape[3]) for image in images])
-
-
-def _walk(keys: Tensor, frames: int, loop: bool, model: StudioModel) -> Tensor:
-    uniform = model.generator.config.latent == "uniform"
-    path = walk(keys, frames, loop=loop, spherical=not uniform)
-    return path.clamp(-1, 1) if uniform else path
 
 
 def _latents_file(model: StudioModel, latents: Tensor, texts: Sequence[str]) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from dcgan.conditions import LabelCode
+from dcgan.config import label_groups
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.explore import Direction, from_weights, read_directions
@@ -85,10 +88,31 @@ class StudioModel:
             "name": self.name,
             "digest": self.digest,
             "settings": dataclasses.asdict(config),
+            "labels": [] if self.generator.code is None else describe_labels(self.generator.code),
             "directions": sorted(directions, key=lambda direction: direction["kind"]),  # attributes first
             "about": {name: about[name] for name in keep if about.get(name)},
             "parameters": sum(parameter.numel() for parameter in self.generator.parameters()),
         }
+
+
+def describe_labels(code: LabelCode) -> list[dict[str, Any]]:
+    """What may be told, JSON-able: a group of classes as one, and of a number its range, in steps that read well."""
+    described: list[dict[str, Any]] = []
+    for columns in label_groups(code.labels):
+        label = code.labels[columns[0]]
+        if label.kind == "class" and len(columns) > 1:
+            names = [code.labels[column].name for column in columns]
+            described.append({"name": label.group, "kind": "class", "classes": names})
+            continue
+        low, high = code.limits(columns[0])
+        if label.kind == "number" and high > low:
+            digits = 1 - math.floor(math.log10((high - low) / 2))  # 20 to 200 steps
+            steps = math.ceil(low * 10**digits), math.floor(high * 10**digits)  # within the range: beyond is refused
+            low, high = (round(step * 10.0**-digits, max(0, digits)) for step in steps)
+            described.append({"name": label.name, "kind": "number", "low": low, "high": high, "digits": digits})
+        elif label.kind != "number":
+            described.append({"name": label.name, "kind": "binary"})
+    return described
 
 
 def _version(file: Path) -> tuple[int, int]:

@@ -54,6 +54,7 @@ function facts(model) {
     "Trained on": about.dataset && `${about.dataset.name}, ${about.dataset.count} images`,
     "Shown to it": about.training && `${Math.round(about.training.kimg)} thousand images`,
     Figures: Object.entries(about.metrics || {}).map(([name, value]) => `${name} ${value}`).join(", "),
+    Labels: model.labels.map((label) => label.classes?.join(", ") ?? label.name).join(", "),
     Terms: about.terms,
     Digest: model.digest.slice(0, 16),
     dcgan: model.version,

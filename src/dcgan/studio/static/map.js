@@ -3,7 +3,7 @@
 import { faces, flatten } from "./api.js";
 import { paint } from "./picture.js";
 import { directionLabel, withEdits } from "./recipe.js";
-import { base, change, current, listen, view } from "./view.js";
+import { base, change, current, listen, steered, view } from "./view.js";
 
 const SIDE = 7, REACH = 3;
 const MOST_TEXT = 560; // longer bases are sent as their latent: 49 of them must fit into an address
@@ -61,13 +61,13 @@ export class Map2D {
   // A mosaic of the plane, so that one sees where one might go.
   async draw() {
     const others = { ...view.edits, [view.x]: 0, [view.y]: 0 };
-    const wanted = JSON.stringify([base(), others, view.x, view.y]);
+    const wanted = JSON.stringify([steered(base(), {}), others, view.x, view.y]);
     if (wanted === this.drawn) return;
     this.drawn = wanted;
     this.drawing?.abort();
     const drawing = this.drawing = new AbortController();
     try {
-      let middle = base();
+      let middle = steered(base(), {});
       if (middle.length > MOST_TEXT) middle = await flatten(middle);
       const recipes = [];
       for (let row = 0; row < SIDE; row++) {

@@ -10,12 +10,15 @@ export function withEdits(recipe, edits) {
     .map(([direction, amount]) => `+${name(direction)}:${NUMBER(amount)}`).join("");
 }
 
+// `labels` holds [name, value] of each that is told, under its place among the model's.
+export const withLabels = (recipe, labels) => recipe + Object.values(labels).map(([label, value]) => `!${name(label)}:${value}`).join("");
+
 export const mixed = (recipes, share) => `(${recipes.join("~")}@${NUMBER(Math.min(1, Math.max(0, share)))})`;
 
 // Truncation belongs to seeds: `42` becomes `42t0.7`, also within a mix.
 export function calmed(recipe, calm) {
   if (calm === null) return recipe;
-  return recipe.replace(/(^|[(~])(\d+)(?=$|[~@+])/g, (_, before, seed) => `${before}${seed}t${NUMBER(calm)}`);
+  return recipe.replace(/(^|[(~])(\d+)(?=$|[~@+!])/g, (_, before, seed) => `${before}${seed}t${NUMBER(calm)}`);
 }
 
 export function label(recipe) {
@@ -23,7 +26,7 @@ export function label(recipe) {
   const mix = recipe.match(/^\(([^()~]+)~([^()~]+)@([\d.]+)\)$/);
   if (mix && mix[1].length + mix[2].length < 22) return `${label(mix[1])} × ${label(mix[2])}`;
   if (recipe.startsWith("z")) return "latent";
-  const edited = recipe.match(/^(\d+)\+/);
+  const edited = recipe.match(/^(\d+)[+!]/);
   return edited ? `${edited[1]}, edited` : "mix";
 }
 

@@ -1,9 +1,10 @@
 // The chosen face: its print, the morph and the loop, the directions, and what can be taken along.
 
 import { Follower, ask, faces, query, walkPart } from "./api.js";
+import { labelDial } from "./labels.js";
 import { paint, repaint, still } from "./picture.js";
-import { directionLabel, inWords, label, withEdits } from "./recipe.js";
-import { change, current, keys, listen, view, write } from "./view.js";
+import { directionLabel, inWords, label } from "./recipe.js";
+import { change, current, keys, listen, steered, view, write } from "./view.js";
 
 const FPS = 30;
 const REACH = 3;
@@ -17,9 +18,9 @@ export class Stage {
     this.dials();
     get("share").addEventListener("input", (event) => { this.pause(); change({ share: Number(event.target.value) }); });
     get("play").addEventListener("click", () => (this.playing ? this.pause() : this.play()));
-    get("keep").addEventListener("click", () => this.keep(view.picks.length === 1 ? withEdits(view.picks[0], view.edits) : current()));
+    get("keep").addEventListener("click", () => this.keep(view.picks.length === 1 ? steered(view.picks[0]) : current()));
     get("link").addEventListener("click", () => this.copyLink());
-    get("level").addEventListener("click", (event) => { event.preventDefault(); change({ edits: {} }); });
+    get("level").addEventListener("click", (event) => { event.preventDefault(); change({ edits: {}, labels: {} }); });
     get("png-size").textContent = `${model.settings.size} px`;
     get("downloads").addEventListener("click", (event) => { const button = event.target.closest("[data-kind]"); if (button) this.download(button); });
     document.addEventListener("click", (event) => { if (!get("downloads").contains(event.target)) get("downloads").open = false; });
@@ -28,12 +29,12 @@ export class Stage {
   }
 
   update(changed) {
-    if (["picks", "edits", "calm"].some((key) => changed.has(key)) && this.playing) {
+    if (["picks", "edits", "labels", "calm"].some((key) => changed.has(key)) && this.playing) {
       this.pause();
       if (changed.has("picks") && keys().length > 2 && !still()) this.play();
     } else if (changed.has("picks") && keys().length > 2 && !still() && view.tab === "wall") this.play();
     if (changed.has("picks") || changed.has("calm")) this.tray();
-    if (changed.has("edits")) this.setDials();
+    if (changed.has("edits") || changed.has("labels")) this.setDials();
     const several = view.picks.length > 1;
     get("morph").hidden = !several;
     if (!this.playing) get("share").value = view.share;
@@ -65,6 +66,7 @@ export class Stage {
     if (picks.length > 2) text = `A loop through ${picks.length} faces`;
     text = text.charAt(0).toUpperCase() + text.slice(1);
     const moved = Object.values(view.edits).filter(Boolean).length;
+    text += this.model.labels.map((given, place) => (view.labels[place] ? `, ${this.labelDials[place].inWords(view.labels[place])}` : "")).join("");
     get("caption").textContent = text + (moved ? `, ${moved} direction${moved > 1 ? "s" : ""} moved` : "");
     this.print.setAttribute("aria-label", get("caption").textContent);
   }
@@ -88,6 +90,12 @@ export class Stage {
   dials() {
     const sliders = get("sliders");
     let group = null;
+    this.labelDials = this.model.labels.map((given, place) => labelDial(given, (told) => {
+      const { [place]: _, ...labels } = view.labels;
+      change({ labels: told ? { ...labels, [place]: told } : labels });
+    }));
+    if (this.labelDials.length) sliders.insertAdjacentHTML("beforeend", '<p class="group">Labels</p>');
+    sliders.append(...this.labelDials.map((dial) => dial.row));
     for (const { name, kind, about } of this.model.directions) {
       if (kind !== group) {
         group = kind;
@@ -103,20 +111,22 @@ export class Stage {
       row.children[1].addEventListener("dblclick", () => change({ edits: { ...view.edits, [name]: 0 } }));
       sliders.append(row);
     }
-    get("dials").hidden = !this.model.directions.length;
+    get("dials").hidden = !this.model.directions.length && !this.model.labels.length;
+    if (this.model.labels.length) get("dials-name").textContent = "Labels and directions";
     if (matchMedia("(max-width: 760px)").matches) get("dials").open = false;
     this.setDials();
   }
 
   setDials(edits = view.edits) {
-    for (const input of get("sliders").querySelectorAll("input")) {
+    for (const input of get("sliders").querySelectorAll("[data-direction]")) {
       const amount = edits[input.dataset.direction] ?? 0;
       if (Number(input.value) !== amount) input.value = amount;
       const row = input.parentElement;
       row.lastChild.textContent = amount ? `${amount > 0 ? "+" : "−"}${Math.abs(amount).toFixed(2).replace(/\.?0+$/, "")}` : "0";
       row.classList.toggle("moved", Boolean(amount));
     }
-    get("level").hidden = !Object.values(view.edits).some(Boolean);
+    this.labelDials.forEach((dial, place) => dial.show(view.labels[place]));
+    get("level").hidden = !Object.values(view.edits).some(Boolean) && !Object.keys(view.labels).length;
   }
 
   // Thirty frames a second, out of parts that arrive while it plays; the clock waits for what is not there yet.
@@ -127,7 +137,7 @@ export class Stage {
     button.setAttribute("aria-pressed", "true");
     button.setAttribute("aria-label", "Pause");
     this.follower.stop();
-    const recipes = keys().map((key) => withEdits(key, view.edits));
+    const recipes = keys().map((key) => steered(key));
     const total = recipes.length * this.model.frames_a_step, size = this.model.frames_a_part;
     const place = (frame) => (recipes.length > 2 ? frame / total : eased(frame, total));
     let start = null, first = recipes.length > 2 ? Math.round(view.share * total) % total : uneased(view.share, total), last = -1;
@@ -172,7 +182,7 @@ export class Stage {
   async download(button) {
     const { kind } = button.dataset;
     const one = ["png", "large"].includes(kind);
-    const recipes = one || !view.picks.length ? [current()] : keys().map((key) => withEdits(key, view.edits));
+    const recipes = one || !view.picks.length ? [current()] : keys().map((key) => steered(key));
     this.pause();
     button.setAttribute("aria-busy", "true");
     try {

@@ -1,12 +1,12 @@
 // What is being looked at: one object, changed through `change`, told to all who listen, kept in the link.
 
-import { calmed, mixed, withEdits } from "./recipe.js";
+import { calmed, mixed, withEdits, withLabels } from "./recipe.js";
 
 export const COUNT = 30;
 const DEFAULT = Array.from({ length: COUNT }, (_, i) => String(i));
 
 export const view = {
-  tab: "wall", faces: [...DEFAULT], locked: new Set(), picks: [], share: 0.5, edits: {}, calm: null,
+  tab: "wall", faces: [...DEFAULT], locked: new Set(), picks: [], share: 0.5, labels: {}, edits: {}, calm: null,
   x: null, y: null, sample: null,
 };
 const listeners = [];
@@ -33,7 +33,9 @@ export function base() {
   return chosen.length === 1 ? chosen[0] : mixed(chosen, view.share);
 }
 
-export const current = (edits = view.edits) => withEdits(base(), edits);
+// What the sliders make of a face: first it is told its labels, then moved along directions.
+export const steered = (recipe, edits = view.edits) => withEdits(withLabels(recipe, view.labels), edits);
+export const current = (edits = view.edits) => steered(base(), edits);
 
 export function write() {
   const parts = [`tab=${view.tab}`];
@@ -41,6 +43,8 @@ export function write() {
   if (view.locked.size) parts.push(`lock=${[...view.locked].sort((a, b) => a - b).join()}`);
   if (view.picks.length) parts.push(`pick=${view.picks.join()}`);
   if (view.picks.length > 1) parts.push(`at=${Math.round(view.share * 10000) / 10000}`);
+  const labels = withLabels("", view.labels).slice(1);
+  if (labels) parts.push(`label=${labels}`);
   const edits = withEdits("", view.edits).slice(1);
   if (edits) parts.push(`edit=${edits}`);
   if (view.calm !== null) parts.push(`calm=${view.calm}`);
@@ -50,7 +54,7 @@ export function write() {
   return `#${parts.join("&")}`;
 }
 
-const list = (text, most) => (text ? text.split(",").filter((part) => /^[\w().~@+:%-]{1,16384}$/.test(part)).slice(0, most) : []);
+const list = (text, most) => (text ? text.split(",").filter((part) => /^[\w().~@+!:%-]{1,16384}$/.test(part)).slice(0, most) : []);
 const within = (text, low, high, otherwise) => {
   const value = Number(text);
   return text !== undefined && text !== "" && Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
@@ -71,6 +75,11 @@ export function read(hash, described) {
     const direction = decode(encoded);
     if (directions.has(direction)) edits[direction] = within(amount, -3, 3, 0);
   }
+  const labels = {};
+  for (const label of (parts.label || "").split("!")) {
+    const [encoded, value] = label.split(":");
+    Object.assign(labels, told(decode(encoded), value));
+  }
   const [first, second] = [...directions];
   Object.assign(view, {
     tab: ["wall", "map", "photo", "run"].includes(parts.tab) ? parts.tab : "wall",
@@ -79,12 +88,21 @@ export function read(hash, described) {
     picks: list(parts.pick, model.most_keys),
     share: within(parts.at, 0, 1, 0.5),
     calm: within(parts.calm, 0.1, 5, null),
+    labels,
     edits,
     x: directions.has(decode(parts.x)) ? decode(parts.x) : first,
     y: directions.has(decode(parts.y)) ? decode(parts.y) : second ?? first,
     sample: /^[\d.]+$/.test(parts.sample || "") ? parts.sample : null,
   });
   return Boolean(parts.m) && !model.digest.startsWith(parts.m);
+}
+
+// A label of a link and its place, where the model knows both: a class is 1, an attribute 0 or 1, a number in its range.
+function told(name, value) {
+  const place = model.labels.findIndex((label) => label.name === name || label.classes?.includes(name));
+  const label = model.labels[place], number = within(value, label?.low ?? 0, label?.high ?? 1, null);
+  if (!label || number === null || (label.classes && !label.classes.includes(name))) return {};
+  return { [place]: [name, label.classes ? 1 : number.toFixed(Math.max(0, label.digits ?? 0))] };
 }
 
 function decode(text) {
