@@ -198,7 +198,9 @@ def test_labels_are_set_beside_the_directions_and_stay_in_the_link(
         assert rested(other)[0] == "3!hair%3Dred:1!age:70+weights-1:1"
         other.locator("#level").click()
         assert rested(other) == ("3", plain)
-        for opened in (page, other):  # before the server does
+        kept = visit("#tab=wall&pick=3!smile:0&calm=0.7", at=address)
+        assert rested(kept)[0] == "3t0.7!smile:0"
+        for opened in (page, other, kept):  # before the server does
             opened.context.close()
 
 
