@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,55 +14,21 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from dcgan.config import Label, ModelConfig
-from dcgan.draws import generator_for
+from dcgan.config import ModelConfig
 from dcgan.errors import DcganError
 from dcgan.explore import slerp
 from dcgan.explore.files import read_latents
 from dcgan.explore.latents import walk_of_model
 from dcgan.images import encode_image, to_pil
-from dcgan.models import MODEL_FILE, Discriminator, Generator, save_model
+from dcgan.models import Generator
 from dcgan.studio.app import create_app
 from dcgan.studio.model import StudioModel
 from dcgan.studio.recipes import FRAMES_A_STEP, path_between, read_latent, write_latent
 
-LABELS = (
-    Label("hair=dark", "class"),
-    Label("hair=red", "class"),
-    Label("smile", "binary"),
-    Label("age", "number"),
-)
 
-
-def write_model(folder: Path, size: int, channels: int, labels: tuple[Label, ...]) -> Path:
-    config = ModelConfig(
-        size=size, channels=channels, generator_width=4, discriminator_width=4, latent_size=8, labels=labels
-    )
-    generator = Generator(config).initialize(generator_for(0, "weights", 0))
-    discriminator = Discriminator(config).initialize(generator_for(0, "weights", 1))
-    with torch.no_grad():
-        if generator.code is not None:
-            values = torch.tensor([[1.0, 0, 1, 21.3], [0, 1, 0, 48], [0, 1, 1, 79.4]])
-            generator.code.learn(values.repeat(10, 1))
-            assert generator.embedding is not None
-            generator.embedding.weight *= 4
-        for _ in range(50):  # so that BatchNorm's running statistics are these weights'
-            generator(generator.latents(range(32)))
-        generator.last[0].weight *= 0.6 / generator.eval()(generator.latents(range(32))).std(0).mean()
-    states = {"generator": generator.state_dict(), "discriminator": discriminator.state_dict()}
-    save_model(folder / MODEL_FILE, config, states, {})
-    return folder
-
-
-@pytest.fixture(scope="module", params=[(32, 1, LABELS), (32, 3, LABELS), (128, 1, ())], ids=["grey", "colour", "128"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StudioModel:
-    return StudioModel.load(write_model(tmp_path_factory.mktemp("model"), *request.param), "cpu")
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> StudioModel:
-    """A model that is told labels."""
-    return StudioModel.load(write_model(tmp_path_factory.mktemp("told"), 32, 1, LABELS), "cpu")
+@pytest.fixture(scope="module", params=[(32, 1, True), (32, 3, True), (128, 1, False)], ids=["grey", "colour", "128"])
+def model(request: pytest.FixtureRequest, untrained: Callable[[int, int, bool], StudioModel]) -> StudioModel:
+    return untrained(*request.param)
 
 
 @pytest.fixture

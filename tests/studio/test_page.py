@@ -171,6 +171,39 @@ def test_sliders_move_the_face_along_directions(visit: Callable[..., Any]) -> No
     assert rested(page) == ("3", plain)
 
 
+def test_labels_are_set_beside_the_directions_and_stay_in_the_link(
+    visit: Callable[..., Any], listening: Listening, told: StudioModel
+) -> None:
+    with listening(served=told) as address:
+        page = visit("#tab=wall&pick=3", at=address)
+        _, plain = rested(page)
+        page.locator("select[data-label=hair]").select_option("hair=red")
+        page.locator("[data-label=smile] [value='0']").check()
+        page.locator("input[data-label=age]").fill("70")
+        page.locator("[data-direction='weights-1']").fill("1")
+        text, moved = rested(page)
+        assert text == "3!hair%3Dred:1!smile:0!age:70+weights-1:1"
+        assert moved != plain
+        assert page.locator("#caption").inner_text() == "Seed 3, red, no smile, age 70, 1 direction moved"
+        page.wait_for_function("() => location.hash.includes('weights')")
+        other = visit("", at=page.evaluate("location.href"))
+        assert rested(other) == (text, moved)
+        assert other.locator("select[data-label=hair]").input_value() == "hair=red"
+        assert other.locator("[data-label=smile] :checked").input_value() == "0"
+        assert other.locator("input[data-label=age]").input_value() == "70"
+        other.locator("[data-label=smile] [value='']").check()
+        assert rested(other)[0] == "3!hair%3Dred:1!age:70+weights-1:1"
+        other.locator("#tab-map").click()
+        other.locator("#plane[data-drawn]").wait_for()
+        assert rested(other)[0] == "3!hair%3Dred:1!age:70+weights-1:1"
+        other.locator("#level").click()
+        assert rested(other) == ("3", plain)
+        kept = visit("#tab=wall&pick=3!smile:0&calm=0.7", at=address)
+        assert rested(kept)[0] == "3t0.7!smile:0"
+        for opened in (page, other, kept):  # before the server does
+            opened.context.close()
+
+
 def test_the_map_follows_the_pointer(visit: Callable[..., Any]) -> None:
     page = visit("#tab=map&pick=3")
     page.locator("#plane[data-drawn]").wait_for()
