@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -174,16 +175,16 @@ def join(device: str) -> Iterator[World]:
         dist.destroy_process_group()  # not after an error: it might wait for ranks that are gone
 
 
-def _store(size: int) -> dist.Store:
+def _store(size: int) -> Store:
     """Where ranks leave their addresses for one another.
 
     torchrun (2.13) keeps it when it starts ranks again, and with it the addresses of those that died: on one machine,
     each start gets a part of its own. Machines count their starts apart; docs/distributed.md has what serves there.
     """
-    store: dist.Store
+    store: Store
     store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
     if int(os.environ.get("LOCAL_WORLD_SIZE", 0)) == size:
-        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     return store
 
 
