@@ -113,6 +113,11 @@ def test_weights_stay_the_same_on_all_ranks(laws: Path, name: str) -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_what_the_first_rank_sees_sends_all_back(laws: Path) -> None:
+    expected = [[step, 1.0] for step in range(1, 9)] + [[step, 0.5] for step in range(6, 11)]
+    assert [json.loads((laws / f"rates-{rank}.json").read_text()) for rank in (0, 1)] == [expected, expected]
+
+
 def test_a_rank_that_does_not_answer_is_given_up(laws: Path) -> None:
     assert "died or does not answer" in (laws / "silent").read_text()
 
@@ -152,7 +157,7 @@ def test_torchrun_starts_a_run_again_that_lost_a_rank(faces32: PackedImages, law
     done = subprocess.run(command, timeout=600, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "marker").exists()
-    (run,), (whole,) = ((folder / "runs").iterdir() for folder in (tmp_path, laws))
+    (run,), (whole,) = (tmp_path / "runs").iterdir(), (laws / "runs").glob("*-whole")
     for file in ("model.safetensors", "training.safetensors"):
         one, two = (load_tensors(checkpoints(each)[-1] / file)[0] for each in (run, whole))
         assert all(torch.equal(one[key], two[key]) for key in one)
@@ -161,7 +166,7 @@ def test_torchrun_starts_a_run_again_that_lost_a_rank(faces32: PackedImages, law
 
 
 def test_a_run_moves_between_one_and_two_processes(faces32: PackedImages, laws: Path, tmp_path: Path) -> None:
-    (two,) = (laws / "runs").iterdir()
+    (two,) = (laws / "runs").glob("*-whole")
     moved = tmp_path / two.name
     shutil.copytree(two, moved)
     outcome = train(dataclasses.replace(resumable_config(moved), kimg=0.12), moved)

@@ -6,13 +6,16 @@ two_ranks.py dcgan MARKER ...   `dcgan ...`, where rank 1 is killed in its seven
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,6 +25,7 @@ from dcgan.cli import main
 from dcgan.config import TrainConfig
 from dcgan.data import open_data
 from dcgan.train import train
+from dcgan.train.collapse import CollapseError, CollapseWatch
 from dcgan.train.distributed import ALONE, LostContactError, World, join
 from dcgan.train.loop import Trainer
 
@@ -54,7 +58,10 @@ def laws(cases: Path, out: Path) -> None:
             gradients, weights = steps(TrainConfig(**settings), world)
             save_tensors(out / f"{name}-gradients-{world.rank}", gradients)
             save_tensors(out / f"{name}-weights-{world.rank}", weights)
-        train(TrainConfig(**json.loads((out / "run.json").read_text())), world=world)
+        config = TrainConfig(**json.loads((out / "run.json").read_text()))
+        train(config, world=world)
+        rates = roll_back(dataclasses.replace(config, name="rolled-back", on_collapse="rollback"), world)
+        (out / f"rates-{world.rank}.json").write_text(json.dumps(rates))
         impatient = World(world.rank, 2, world.rank, dist.new_group(backend="gloo", timeout=timedelta(seconds=1)))
         if world.first:
             try:
@@ -64,6 +71,29 @@ def laws(cases: Path, out: Path) -> None:
                 (out / "silent").write_text(str(error))
         else:
             time.sleep(3)
+
+
+def roll_back(config: TrainConfig, world: World) -> list[tuple[int, float]]:
+    """Steps and scales of the learning rates of a run in which the first rank sees a collapse once, after step 8."""
+    seen: list[int] = []
+    steps: list[tuple[int, float]] = []
+    step = Trainer.train_step
+
+    def judge(self: CollapseWatch, line: Mapping[str, Any]) -> CollapseError | None:
+        assert world.first
+        if seen or line["step"] < 8:
+            return None
+        seen.append(line["step"])
+        return CollapseError("made up", healthy_step=7)
+
+    def train_step(self: Trainer) -> None:
+        step(self)
+        steps.append((self.state.step, self.state.rate_scale))
+
+    CollapseWatch.judge = judge  # type: ignore[method-assign]
+    Trainer.train_step = train_step  # type: ignore[method-assign]
+    train(config, world=world)
+    return steps
 
 
 def faulty(marker: Path, arguments: list[str]) -> int:

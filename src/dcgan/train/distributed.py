@@ -30,6 +30,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from dcgan.device import choose_device
@@ -165,12 +167,25 @@ def join(device: str) -> Iterator[World]:
         backend = _take_device(device, local_rank)
         # Said of weights 1 x N, where the two strides in question address the same numbers.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend, store=_store(size), rank=rank, world_size=size, timeout=PATIENCE)
         world = World(rank, size, local_rank, dist.new_group(backend="gloo", timeout=LONG_PATIENCE))
         with world.told_if_lost():
             yield world
             world.wait()  # a rank that left early would look lost to the others
         dist.destroy_process_group()  # not after an error: it might wait for ranks that are gone
+
+
+def _store(size: int) -> Store:
+    """Where ranks leave their addresses for one another.
+
+    torchrun (2.13) keeps it when it starts ranks again, and with it the addresses of those that died: on one machine,
+    each start gets a part of its own. Machines count their starts apart; docs/distributed.md has what serves there.
+    """
+    store: Store
+    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    if int(os.environ.get("LOCAL_WORLD_SIZE", 0)) == size:
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    return store
 
 
 def _take_device(name: str, local_rank: int) -> str:
