@@ -106,3 +106,15 @@ def test_obstacles_are_told() -> None:
         distance(some, some[:1])
     with pytest.raises(DcganError, match="4 and of 3 dimensions"):
         distance(some, some[:, :3])
+
+
+def test_it_does_not_hang_on_one_librarys_convergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = torch.Generator().manual_seed(0)
+    first, second = (FeatureStatistics.of(torch.randn(40, 8, generator=draws) + shift) for shift in (0, 1))
+    expected = frechet_distance(first, second)
+
+    def fail(_: torch.Tensor) -> None:
+        raise torch.linalg.LinAlgError("did not converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-9)

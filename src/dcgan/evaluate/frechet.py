@@ -10,6 +10,7 @@ import functools
 import operator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,7 +85,11 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
 
 def _factor(statistics: FeatureStatistics) -> Tensor:
     """F with F F^T = C, D x r where r is the rank that the count allows."""
-    eigenvalues, vectors = torch.linalg.eigh(statistics.covariance)  # ascending
+    covariance = statistics.covariance
+    try:
+        eigenvalues, vectors = torch.linalg.eigh(covariance)  # ascending
+    except torch.linalg.LinAlgError:  # seen once, of 64 nearly equal images; numpy's LAPACK is another one
+        eigenvalues, vectors = map(torch.from_numpy, np.linalg.eigh(covariance.numpy()))
     rank = min(statistics.count - 1, len(eigenvalues))
     factor: Tensor = vectors[:, -rank:] * eigenvalues[-rank:].clamp(min=0).sqrt()
     return factor
