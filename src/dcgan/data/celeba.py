@@ -92,7 +92,7 @@ def _read_table(name: str, data: bytes, width: int | None, allowed: tuple[float,
     lines = _fields(data)
     number, fields = next(lines, (1, [""]))
     stated = None
-    if len(fields) == 1 and fields[0].isdigit():
+    if len(fields) == 1 and fields[0].isdecimal():
         stated = int(fields[0])
         number, fields = next(lines, (2, [""]))
     if PurePosixPath(fields[0]).suffix:  # an image's name: there is no header

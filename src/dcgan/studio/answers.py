@@ -44,7 +44,7 @@ def encode_frames(pixels: Pixels) -> bytes:
 async def read_body(request: Request, most: int) -> bytes:
     """The request's body, of `most` bytes at most."""
     told = request.headers.get("content-length", "0")
-    if told.isdigit() and int(told) > most:
+    if told.isdecimal() and int(told) > most:
         raise HTTPException(413, f"the photo is larger than {most >> 20} MB")
     data = bytearray()
     async for chunk in request.stream():
@@ -59,7 +59,7 @@ async def read_body(request: Request, most: int) -> bytes:
 def whole_number(request: Request, name: str, default: int, most: int) -> int:
     """A number from the address; raises `DcganError` for any other text, and beyond `most`."""
     text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most):
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= most):
         raise DcganError(f"{name} must be a whole number from 0 to {most}, not {text[:20]!r}")
     return int(text)
 

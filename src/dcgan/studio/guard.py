@@ -68,7 +68,7 @@ class Guard:
 
     def _wrong_host(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if self.token is None and name.lower() not in LOCAL_NAMES:
             return refusal(421, "this studio answers at localhost only; --public opens it to others")
         return None

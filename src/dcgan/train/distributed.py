@@ -215,7 +215,10 @@ def _told_to_launcher(rank: int, size: int) -> Iterator[None]:
         if not lost and (file := os.environ.get("TORCHELASTIC_ERROR_FILE")):
             Path(file).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}))
         if launched:
-            sys.exit(LOST if lost else 2)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # At once: gloo's threads are still there, and C++ may abort a process that winds down around them.
+            os._exit(LOST if lost else 2)
         raise DcganError(f"rank {rank} of {size}: {error}") from error
 
 
