@@ -73,7 +73,7 @@ def test_the_discriminator_projects_labels_onto_its_features() -> None:
     assert discriminator.projection is not None
     images, codes = torch.rand(4, 3, 32, 32), torch.randn(4, 5)
     features = discriminator.features(images)[-1]
-    expected = torch.einsum("cl,nl,nchw->n", discriminator.projection.weight, codes, features)
+    expected = torch.einsum("cl,nl,nchw->n", discriminator.projection.weight, codes, features) / 12
     torch.testing.assert_close(discriminator(images, codes) - discriminator(images), expected, rtol=1e-3, atol=1e-5)
 
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.conditions import Condition, LabelCode, condition_rows
-from dcgan.config import ModelConfig, from_json
+from dcgan.config import ModelConfig, from_json, label_groups
 from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
@@ -250,7 +250,9 @@ class Discriminator(_Network):
 
     Strided convolutions, each halving the resolution down to 4x4, with BatchNorm (but after the first) or a bias,
     and LeakyReLU 0.2, then one last layer to a number. A conditional one adds <V y, its 4x4 features summed over
-    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5): unknown ones, coded 0, add nothing.
+    places> for the labels' codes y, N x L (Miyato and Koyama 2018, equation 5), over 4 times the number of labels (of
+    groups of classes): unknown ones, coded 0, add nothing. V could make up for the division, but Adam moves all
+    weights equally far in a step: without it the logit moves so fast that the generator is left behind, and ignores z.
     """
 
     role = "discriminator"
@@ -289,7 +291,8 @@ class Discriminator(_Network):
         """Logits of the last of `features`, N x C x 4 x 4, and of the labels' codes."""
         logits: torch.Tensor = self.last(features)
         if labels is not None and self.projection is not None:
-            logits = logits + (self.projection(labels) * features.float().sum((2, 3))).sum(1)
+            summed = features.float().sum((2, 3)) / (4 * len(label_groups(self.config.labels)))
+            logits = logits + (self.projection(labels) * summed).sum(1)
         return logits
 
 

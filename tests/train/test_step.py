@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dcgan.config import PRESETS, TrainConfig
 from dcgan.data import PackedImages, choose_labels
 from dcgan.device import allow_tf32, peak_memory
 from dcgan.train import resumable_config, train
+from dcgan.train.distributed import World
 from dcgan.train.loop import Trainer
 from dcgan.train.run import checkpoints
 
@@ -158,3 +160,19 @@ def test_the_memory_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
     assert peak_memory(torch.device("cuda")) == {"gpu_memory_mb": 3.0}
     assert peak_memory(torch.device("cpu")) == {}
+
+
+def test_a_signal_that_comes_while_ranks_confer_is_heard_at_the_next_step(
+    tiny: Make, faces32: PackedImages, tmp_path: Path
+) -> None:
+    ours = Trainer(tiny(size=32, channels=3), faces32, tmp_path, torch.device("cpu"))
+
+    class Conferring(World):
+        def maximum(self, value: float) -> float:
+            ours.stop_signal = signal.SIGTERM  # as the handler does, whenever it is called
+            return value
+
+    ours.world = Conferring()
+    assert not ours.asked_to_stop()
+    assert ours.asked_to_stop()
+    assert ours.stop_signal == signal.SIGTERM

@@ -88,7 +88,7 @@ def _factor(statistics: FeatureStatistics) -> Tensor:
     covariance = statistics.covariance
     try:
         eigenvalues, vectors = torch.linalg.eigh(covariance)  # ascending
-    except torch.linalg.LinAlgError:  # seen once, of 64 nearly equal images; numpy's LAPACK is another one
+    except RuntimeError:  # LinAlgError: seen once, of 64 nearly equal images; numpy's LAPACK is another one
         eigenvalues, vectors = map(torch.from_numpy, np.linalg.eigh(covariance.numpy()))
     rank = min(statistics.count - 1, len(eigenvalues))
     factor: Tensor = vectors[:, -rank:] * eigenvalues[-rank:].clamp(min=0).sqrt()

@@ -117,8 +117,9 @@ class Trainer:
     def asked_to_stop(self) -> bool:
         """Whether any rank got a signal to stop; all of them take note of it."""
         number = int(self.world.maximum(self.stop_signal or 0))
-        self.stop_signal = signal.Signals(number) if number else None
-        return self.stop_signal is not None
+        if number:  # else leave it: a signal may have come meanwhile, for all ranks to hear of at the next step
+            self.stop_signal = signal.Signals(number)
+        return number > 0
 
     def train_step(self) -> None:
         """One step of both networks, on the batch that belongs to this step."""
