@@ -38,7 +38,17 @@ KINDS = {  # by the operation's name, first match wins
     "BatchNorm": ("batch_norm",),
     "activations": ("relu", "tanh", "sigmoid", "softplus"),
     "optimisers and average": ("adam", "lerp"),
-    "copies, casts, gathering and scattering": ("copy", "clone", "pad", "cat", "where", "flip", "fill", "zero", "empty"),
+    "copies, casts, gathering and scattering": (
+        "copy",
+        "clone",
+        "pad",
+        "cat",
+        "where",
+        "flip",
+        "fill",
+        "zero",
+        "empty",
+    ),
 }
 ELSE, BETWEEN = "other arithmetic", "between operations: reading images, Python, autograd"
 Product = tuple[int, int, int, torch.dtype]
@@ -72,16 +82,15 @@ class Watch(TorchDispatchMode):
         start = time.thread_time()
         result = func(*args, **(kwargs or {}))
         spent = time.thread_time() - start
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         name = func.overloadpacket.__name__
-        cost = self.costs[f"{name} {' '.join(describe(tensor) for tensor in tensors[:3])}"]
+        cost = self.costs[f"{name} {' '.join(describe(tensor) for tensor in tensors_in(args)[:3])}"]
         cost.calls += 1
         cost.spent += spent
         if products := list(products_of(name, args)):
             cost.products += products
             cost.flop += sum(2 * math.prod(product[:3]) for product in products)
         elif not func.is_view:
-            cost.copies.append(bytes_moved(func, args, kwargs or {}, result))
+            cost.copies.append(bytes_moved(func, args, result))
         return result
 
 
@@ -118,18 +127,27 @@ def products_of(name: str, args: tuple[Any, ...]) -> Iterator[Product]:
             yield narrow, wide, places, images.dtype
 
 
-def bytes_moved(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
+def bytes_moved(func: Any, args: tuple[Any, ...], result: Any) -> int:
     """Bytes that an operation reads and writes, each tensor once."""
-    read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    known = {tensor.untyped_storage().data_ptr() for tensor in read}
-    made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-    written = [tensor for tensor in made if tensor.untyped_storage().data_ptr() not in known]
-    for argument, value in zip(func._schema.arguments, args, strict=False):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            written += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-    if func.overloadpacket.__name__.startswith("empty"):
+    name = func.overloadpacket.__name__
+    if name.startswith(("empty", "new_empty")):
         return 0
-    return sum(min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in (*read, *written))
+    taken = tensors_in(args)
+    known = {tensor.untyped_storage().data_ptr() for tensor in taken}
+    written = [tensor for tensor in tensors_in(result) if tensor.untyped_storage().data_ptr() not in known]
+    for argument, value in zip(func._schema.arguments, args, strict=False):
+        changed = argument.alias_info is not None and argument.alias_info.is_write
+        if changed and argument.name != "grads":  # of an optimiser, which changes them for a scaler alone
+            written += tensors_in(value)
+    if name.endswith("_like") or name.startswith("new_"):
+        taken = []
+    elif name in ("copy_", "zero_", "fill_", "normal_", "uniform_"):
+        taken = taken[1:]
+    return sum(min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in (*taken, *written))
+
+
+def tensors_in(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def best(run: Any) -> float:
@@ -175,10 +193,24 @@ def kind_of(operation: str) -> str:
     return ELSE
 
 
+def cycle_of(trainer: Trainer) -> int:
+    """After how many steps they repeat."""
+    return trainer.config.penalty_every if trainer.config.gradient_penalty else 4
+
+
+def watching() -> float:
+    """What it takes to watch one operation, in seconds."""
+    one, many = torch.zeros(1), 1000
+    plain = best(lambda: [one.neg_() for _ in range(many)])
+    with Watch() as watch:
+        for _ in range(many):
+            one.neg_()
+    return max(0.0, sum(cost.spent for cost in watch.costs.values()) - plain) / many
+
+
 def profile(trainer: Trainer, rounds: int) -> tuple[float, list[dict[str, Cost]]]:
     """Seconds of a step, and the costs of each round's operations."""
-    config = trainer.config
-    cycle = config.penalty_every if config.gradient_penalty else 4
+    cycle, overhead = cycle_of(trainer), watching()
     for _ in range(cycle):
         trainer.train_step()
     seconds, costs = [], []
@@ -191,7 +223,8 @@ def profile(trainer: Trainer, rounds: int) -> tuple[float, list[dict[str, Cost]]
             for _ in range(cycle):
                 trainer.train_step()
         for cost in watch.costs.values():
-            cost.spent, cost.flop = cost.spent / cycle, cost.flop / cycle
+            cost.spent = max(0.0, cost.spent - cost.calls * overhead) / cycle
+            cost.flop /= cycle
         costs.append(watch.costs)
     return statistics.median(seconds), costs
 
@@ -200,7 +233,7 @@ def report(preset: str, trainer: Trainer, rounds: int, operations: int) -> None:
     """Print a preset's table."""
     config = trainer.config
     total, costs = profile(trainer, rounds)
-    cycle = config.penalty_every if config.gradient_penalty else 4
+    cycle = cycle_of(trainer)
     last = costs[-1]
     limits = {operation: cost.at_best() / cycle for operation, cost in last.items()}
     table: dict[str, list[float]] = {}
