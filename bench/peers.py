@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -117,7 +118,7 @@ class TorchGan:
 
     def __init__(self, folder: Path) -> None:
         try:
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
         except Exception:  # built for another torch, it raises whatever it likes
             sys.modules["torchvision"] = types.ModuleType("torchvision")
         from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss

@@ -73,7 +73,7 @@ class Watch(TorchDispatchMode):
     """Times each operation, and notes what it has to do."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.costs: dict[str, Cost] = collections.defaultdict(Cost)
 
     def __torch_dispatch__(
@@ -171,14 +171,9 @@ def product_seconds(product: Product) -> float:
     return best(lambda: torch.mm(left, right, out=out))
 
 
+@functools.cache
 def copy_seconds(size: int) -> float:
     """What copying takes alone, `size` being what is read and written together."""
-    rounded = 1 << max(6, size.bit_length() - 3)
-    return copy_of(math.ceil(size / rounded) * rounded)
-
-
-@functools.cache
-def copy_of(size: int) -> float:
     source = torch.zeros(size // 2, dtype=torch.uint8)
     target = torch.zeros_like(source)
     return best(lambda: target.copy_(source))

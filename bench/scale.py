@@ -24,12 +24,15 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from dcgan.data import PackedImages
 
 SIZE, BATCH, FACES = 32, 128, 2000
 
@@ -48,21 +51,19 @@ def main() -> None:
     arguments.folder.mkdir(parents=True)
     try:
         faces = draw()
-        prepare = ("prepare, images/s of a core", f"by the clock, {arguments.workers} workers", "memory")
+        measured = [bench(arguments.folder, count, faces, arguments.workers) for count in arguments.counts]
+        workers = f"prepare by the clock, {arguments.workers} workers"
+        table("images", "source", "packed", "prepare, a second of a core", workers, "memory", rows=measured, first=0)
         start = ("start of training, to the end of step 1", "of it data", "memory")
-        read = ("random batches of 128", "cold cache, by the clock", "memory")
-        row("images", "source", "packed", *prepare, *start, *read, "all of it")
-        row(*["---:"] * 13)
-        for count in arguments.counts:
-            bench(arguments.folder, count, faces, arguments.workers)
+        table("images", *start, "random batches of 128", "cold cache", "memory", rows=measured, first=5)
         if arguments.parts:
             bench_parts(arguments.folder, arguments.parts, faces)
     finally:
         shutil.rmtree(arguments.folder)
 
 
-def bench(folder: Path, count: int, faces: Sequence[bytes], workers: int) -> None:
-    """Measure one count, and print its row."""
+def bench(folder: Path, count: int, faces: Sequence[bytes], workers: int) -> list[str]:
+    """Measure one count; its row of both tables."""
     start = time.perf_counter()
     source, out = folder / f"{count}.tar", folder / f"set-{count}"
     write_source(source, range(count), faces)
@@ -72,7 +73,8 @@ def bench(folder: Path, count: int, faces: Sequence[bytes], workers: int) -> Non
     used = json.loads(watched([sys.executable, __file__, "--read", str(out)]).printed)
     packed = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     shutil.rmtree(out)
-    row(
+    print(f"{count:,} images: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr)
+    return [
         f"{count:,}",
         f"{size:.2f} GB",
         f"{packed:.2f} GB",
@@ -85,8 +87,7 @@ def bench(folder: Path, count: int, faces: Sequence[bytes], workers: int) -> Non
         f"{used['warm']:,.0f} images/s",
         f"{used['cold']:,.0f} images/s",
         f"{used['read_memory']:.0f} MB",
-        f"{(time.perf_counter() - start) / 60:.1f} min",
-    )
+    ]
 
 
 def bench_parts(folder: Path, count: int, faces: Sequence[bytes]) -> None:
@@ -183,12 +184,12 @@ def use(path: Path) -> None:
 
     forget(path)
     data = PackedImages.open(path)
-    cold = rate(data, time.perf_counter, seed=0)
+    cold = cold_rate(data)
     for file in path.glob("images*.npy"):  # into the page cache
         with file.open("rb") as stream:
             while stream.read(16 << 20):
                 pass
-    warm = rate(data, time.process_time, seed=1)
+    warm = warm_rate(data)
     read_memory = memory(os.getpid())
 
     start = time.process_time()
@@ -222,21 +223,31 @@ def forget(path: Path) -> None:
         os.close(descriptor)
 
 
-def rate(data: object, clock: Callable[[], float], seed: int) -> float:
-    """Images a second in random batches, over three seconds of `clock`."""
-    from dcgan.data import PackedImages
-
-    assert isinstance(data, PackedImages)
-    random = np.random.default_rng(seed)
-    start, images = clock(), 0
-    while clock() - start < 3:
+def warm_rate(data: PackedImages) -> float:
+    """Images a second of the processor in random batches, over three seconds."""
+    random = np.random.default_rng(1)
+    start, images = time.process_time(), 0
+    while time.process_time() - start < 3:
         images += len(data.read(random.integers(0, len(data), BATCH)))
-    return images / (clock() - start)
+    return images / (time.process_time() - start)
 
 
-def row(*cells: str) -> None:
-    """Print one row of a Markdown table."""
-    print(f"| {' | '.join(cells)} |", flush=True)
+def cold_rate(data: PackedImages) -> float:
+    """Images a second by the clock in random batches of which none comes twice, for at most ten seconds."""
+    batches = np.array_split(np.random.default_rng(0).permutation(len(data)), max(1, len(data) // BATCH))
+    start, images = time.perf_counter(), 0
+    for batch in batches:
+        images += len(data.read(batch))
+        if time.perf_counter() - start > 10:
+            break
+    return images / (time.perf_counter() - start)
+
+
+def table(*heads: str, rows: Sequence[Sequence[str]], first: int) -> None:
+    """Print a Markdown table of the rows' first cells and of those after `first`."""
+    print(f"\n| {' | '.join(heads)} |\n|{'---:|' * len(heads)}")
+    for cells in rows:
+        print(f"| {' | '.join([cells[0], *cells[first + 1 : first + len(heads)]])} |", flush=True)
 
 
 DCGAN = (sys.executable, "-m", "dcgan")
