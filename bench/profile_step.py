@@ -152,7 +152,7 @@ def tensors_in(tree: Any) -> list[torch.Tensor]:
 
 def best(run: Any) -> float:
     """The least processor seconds of a few runs."""
-    seconds = []
+    seconds: list[float] = []
     for _ in range(4):
         repeats, start = 0, time.thread_time()
         while (spent := time.thread_time() - start) < 2e-3 or not repeats:
@@ -197,7 +197,8 @@ def watching() -> float:
     """What it takes to watch one operation, in seconds."""
     one, many = torch.zeros(1), 1000
     plain = best(lambda: [one.neg_() for _ in range(many)])
-    with Watch() as watch:
+    watch = Watch()
+    with watch:
         for _ in range(many):
             one.neg_()
     return max(0.0, sum(cost.spent for cost in watch.costs.values()) - plain) / many
@@ -214,7 +215,8 @@ def profile(trainer: Trainer, rounds: int) -> tuple[float, list[dict[str, Cost]]
         for _ in range(cycle):
             trainer.train_step()
         seconds.append((time.thread_time() - start) / cycle)
-        with Watch() as watch:
+        watch = Watch()
+        with watch:
             for _ in range(cycle):
                 trainer.train_step()
         for cost in watch.costs.values():
