@@ -7,51 +7,47 @@ ratios mean something on a shared machine. All train 64x64 faces; writes `peers/
 first and last faces of each.
 
 - dcgan: the default recipe of `dcgan train`, which needs no choice of the user.
-- dcgan-paper: its `paper` preset, the networks, batch, rates and loss of the reference.
-- reference: the loop of the public PyTorch DCGAN example (bench/train.py), on an unpacked folder.
-- torchgan: that library's own DCGAN networks, losses and train_ops, with its tutorial's settings. Needs
-  `pip install torchgan torchvision`; left out where it does not import.
-
-Of the other libraries on PyPI (November 2026): torch-mimicry 0.1.16 does not import without TensorFlow, and what it
-calls DCGAN is a ResNet; vegans 0.4.0 calls `iter(loader).next()`, which Python 3 has not; lightweight-gan 1.2.1
-refuses to import without CUDA.
+- dcgan-paper: its `paper` preset: the networks, batch, rates and loss of the reference.
+- reference: the public PyTorch DCGAN example (bench/reference.py), on an unpacked folder.
+- torchgan: that library's own DCGAN networks, losses and train_ops, with its tutorial's settings, on the reference's
+  batches. Needs `pip install --no-deps torchgan`; left out where that is missing. torchvision, of which torchgan
+  takes grids for its logs, is left out where it does not import.
 
 *First sample* is seconds from the start of the process, on images that it has not seen before, to a grid of faces on
 the disk after one step. *Memory* is the most that the process and its workers held after any turn (proportional set
-size). *Quality* is the Frechet distance of 2,000 faces on EfficientNet-Lite0 features (docs/evaluation.md), of the
-averaged weights where a contender has them; the others draw faces with batch statistics, as the example does.
+size). *Distance* is the Frechet distance of 2,000 faces to 2,000 training images on EfficientNet-Lite0 features
+(docs/evaluation.md), the same for all; of the averaged weights where a contender has them; the others draw faces with
+batch statistics, as the example does. The distances of other real images, once as `prepare` and once as the reference
+decodes them, say how far 0 is from perfect, and whether the judge prefers one way of decoding.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import importlib.util
-import json
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
+import types
 import zipfile
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+# Each contender's process imports this file, and is timed from its start: what only some need, they import themselves.
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from torch.utils.data import DataLoader
-from train import BATCH, JpegFolder, Reference
+from reference import BATCH, LATENT, JpegFolder, Reference, endless
 
-from dcgan.checkpoint import write_bytes, write_json, write_with
-from dcgan.config import FEW_IMAGES, TrainConfig
-from dcgan.data import open_data
-from dcgan.evaluate import QuickEvaluator, load_extractor
-from dcgan.evaluate.features import extract_features
-from dcgan.evaluate.figures import frechet_name, measure
 from dcgan.images import Pixels, make_grid, save_image, to_pixels
-from dcgan.train.loop import Trainer
+
+if TYPE_CHECKING:
+    from dcgan.evaluate import QuickEvaluator
 
 CPU = torch.device("cpu")
 
@@ -74,9 +70,13 @@ class Contender(Protocol):
 class Ours:
     """`dcgan train`, without its logs and checkpoints."""
 
-    def __init__(self, archive: str, preset: str) -> None:
+    def __init__(self, archive: str, preset: str | None = None) -> None:
+        from dcgan.config import DEFAULT_PRESET, FEW_IMAGES, TrainConfig
+        from dcgan.data import open_data
+        from dcgan.train.loop import Trainer
+
         data = open_data(archive, size=64)
-        config = TrainConfig.from_preset(preset, size=64, channels=data.channels, data=archive)
+        config = TrainConfig.from_preset(preset or DEFAULT_PRESET, size=64, channels=data.channels, data=archive)
         if config.augment == "auto":
             few = len(data.training_indices) < FEW_IMAGES
             config = dataclasses.replace(config, augment="diffaug" if few else "none")
@@ -108,7 +108,7 @@ class Example:
         """It has no schedule."""
 
     def sample(self, count: int) -> Pixels:
-        return drawn(self.loop.generator, count)
+        return drawn(self.loop.generator, latents(count)[:, :, None, None])
 
 
 class TorchGan:
@@ -117,24 +117,24 @@ class TorchGan:
     batch = BATCH
 
     def __init__(self, folder: Path) -> None:
+        try:
+            importlib.import_module("torchvision")
+        except Exception:  # built for another torch, it raises whatever it likes
+            sys.modules["torchvision"] = types.ModuleType("torchvision")
         from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
         from torchgan.models import DCGANDiscriminator, DCGANGenerator
 
-        self.generator = DCGANGenerator(encoding_dims=100, out_size=64, out_channels=3, step_channels=64)
+        self.generator = DCGANGenerator(encoding_dims=LATENT, out_size=64, out_channels=3, step_channels=64)
         self.discriminator = DCGANDiscriminator(in_size=64, in_channels=3, step_channels=64)
         self.of_generator, self.of_discriminator = (
             torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
             for network in (self.generator, self.discriminator)
         )
         self.generator_loss, self.discriminator_loss = MinimaxGeneratorLoss(), MinimaxDiscriminatorLoss()
-        self.loader = DataLoader(JpegFolder(folder), BATCH, shuffle=True, num_workers=2, drop_last=True)
-        self.batches = iter(self.loader)
+        self.batches = endless(folder)
 
     def step(self) -> None:
-        real = next(self.batches, None)
-        if real is None:
-            self.batches = iter(self.loader)
-            real = next(self.batches)
+        real = next(self.batches)
         networks = (self.generator, self.discriminator)
         self.generator_loss.train_ops(*networks, self.of_generator, CPU, BATCH)
         self.discriminator_loss.train_ops(*networks, self.of_discriminator, real, CPU)
@@ -143,19 +143,23 @@ class TorchGan:
         """It has no schedule."""
 
     def sample(self, count: int) -> Pixels:
-        return drawn(self.generator, count)
+        return drawn(self.generator, latents(count))
+
+
+def latents(count: int) -> torch.Tensor:
+    """The latents of a contender's samples, always the same."""
+    return torch.randn(count, LATENT, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
-def drawn(generator: torch.nn.Module, count: int) -> Pixels:
+def drawn(generator: torch.nn.Module, latents: torch.Tensor) -> Pixels:
     """Faces from a generator with batch statistics, 64 at a time."""
-    latents = torch.randn(count, 100, generator=torch.Generator().manual_seed(0))
     return np.concatenate([to_pixels(generator(part)) for part in latents.split(64)])
 
 
 def contender(name: str, archive: str, folder: Path) -> Contender:
     if name.startswith("dcgan"):
-        return Ours(archive, "paper" if name == "dcgan-paper" else "relativistic")
+        return Ours(archive, "paper" if name == "dcgan-paper" else None)
     return TorchGan(folder) if name == "torchgan" else Example(folder)
 
 
@@ -205,15 +209,25 @@ def main() -> None:
     arguments = parser.parse_args()
     names = [name for name in arguments.only if name != "torchgan" or importlib.util.find_spec("torchgan")]
     arguments.out.mkdir(parents=True, exist_ok=True)
+
+    from dcgan.checkpoint import write_json
+    from dcgan.data import open_data
+    from dcgan.evaluate import QuickEvaluator, load_extractor
+
     extractor = load_extractor("efficientnet-lite0", CPU)
-    evaluator = QuickEvaluator(open_data(arguments.data, size=64), extractor, arguments.samples)
+    data = open_data(arguments.data, size=64)
+    evaluator = QuickEvaluator(data, extractor, arguments.samples)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "images"
         with zipfile.ZipFile(arguments.data) as archive:
             archive.extractall(folder)
         results = race(names, arguments, folder, evaluator)
-    write_json(arguments.out / "results.json", results)
-    write_table(arguments.out, results)
+        some = np.random.default_rng(0).permutation(len(data))[: arguments.samples]
+        files = JpegFolder(folder)
+        decoded = np.concatenate([to_pixels(files[number][None]) for number in some])
+        reals = {"prepare": distance(evaluator, data.read(some)), "the reference": distance(evaluator, decoded)}
+    write_json(arguments.out / "results.json", {"contenders": results, "reals": reals})
+    write_table(arguments.out, results, reals)
 
 
 def race(
@@ -272,36 +286,50 @@ def ask(pipe: Connection, kind: str, value: float) -> Any:
 
 def distance(evaluator: QuickEvaluator, fakes: Pixels) -> float:
     """The Frechet distance of faces to the evaluator's real ones."""
+    from dcgan.evaluate.features import extract_features
+    from dcgan.evaluate.figures import frechet_name, measure
+
     features = extract_features(evaluator.extractor, np.split(fakes, range(100, len(fakes), 100)))
     name = frechet_name(evaluator.extractor)
     return measure(evaluator.features, features, 0).named(name)[name]
 
 
-def write_table(out: Path, results: dict[str, dict[str, Any]]) -> None:
+def write_table(out: Path, results: dict[str, dict[str, Any]], reals: dict[str, float]) -> None:
     """Write the table and the plot, and print the table."""
-    heads = ["", "images/s", "to reference", "memory MB", "first sample", "distance, at the end"]
-    rows = [heads, ["---"] * len(heads)]
+    from matplotlib.figure import Figure
+
+    from dcgan.checkpoint import write_bytes, write_with
+
     speeds = {
         name: statistics.median(images / seconds for images, seconds in result["turns"])
         for name, result in results.items()
     }
+    heads = ["", "images/s", "to the reference", "memory, MB", "first sample", "distance, at the end", "as good after"]
+    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, result in results.items():
         ratio = f"{speeds[name] / speeds['reference']:.2f}" if "reference" in speeds else ""
         last = f"{result['quality'][-1][1]:.0f}"
         first = f"{result['first_seconds']:.1f} s"
-        rows.append([name, f"{speeds[name]:.0f}", ratio, f"{result['memory_mb']:.0f}", first, last])
+        overtaken = minutes_to(result["quality"], results.get("reference", result)["quality"][-1][1])
+        rows.append([name, f"{speeds[name]:.0f}", ratio, f"{result['memory_mb']:.0f}", first, last, overtaken])
         axes.plot(*zip(*result["quality"], strict=True), marker=".", label=name)
     axes.set(xlabel="minutes of training", ylabel="FD-efficientnet-lite0", yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    write_bytes(out / "table.md", "".join(f"| {' | '.join(row)} |\n" for row in rows).encode())
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    floors = ", ".join(f"{value:.0f} as {name} decodes them" for name, value in reals.items())
+    turns = ", ".join(f"{len(result['turns'])} turns of {name}" for name, result in results.items())
+    notes = f"{torch.get_num_threads()} threads; {turns}. Other real images: {floors}."
+    write_bytes(out / "table.md", f"{table}\n{notes}\n".encode())
     write_with(out / "peers.png", lambda temporary: figure.savefig(temporary, dpi=100, format="png"))
-    print(
-        f"{torch.get_num_threads()} threads, {json.dumps({name: len(r['turns']) for name, r in results.items()})} turns"
-    )
     print((out / "table.md").read_text())
+
+
+def minutes_to(quality: list[tuple[float, float]], wanted: float) -> str:
+    """When a contender was first seen to be as good as `wanted`, the reference's last distance."""
+    return next((f"{minutes:.0f} min" for minutes, reached in quality if reached <= wanted), "not")
 
 
 if __name__ == "__main__":

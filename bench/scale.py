@@ -4,10 +4,11 @@
 
 For each count it writes a tar of small JPEGs (2,000 drawn faces over and over, each file with bytes of its own), packs
 it, trains a few steps on it and reads batches from it at random. Each part runs in a process of its own, whose
-anonymous memory is watched: pages of mapped files are the system's to drop. Seconds are the processor's own, so that a
-busy machine does not matter, but for reads out of a cold cache, which wait for the disk: those are by the clock. Two
-million images take 10 GB of disk, which are freed at the end. A small set is also packed in three parts that are
-joined, and packed again by reusing half of it.
+anonymous memory is watched, its workers' included: pages of mapped files are the system's to drop. Seconds are the
+processor's own, so that a busy machine matters little, but for those by the clock, among them reads out of a cold
+cache, which wait for the disk. Two million images take about ten minutes of two idle cores, and 12 GB of disk, which
+are freed at the end. A small set is also packed in three parts that are joined, and packed again by reusing half of
+it. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from dcgan.data import PackedImages
 
 SIZE, BATCH, FACES = 32, 128, 2000
 
@@ -37,6 +42,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 200_000, 2_000_000])
     parser.add_argument("--folder", type=Path, default=Path("scale"), help="made for the bench, and removed after it")
     parser.add_argument("--parts", type=int, default=20_000, help="images packed in parts, 0 for none")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.read:
@@ -45,39 +51,43 @@ def main() -> None:
     arguments.folder.mkdir(parents=True)
     try:
         faces = draw()
-        row("images", "tar GB", "prepare/s", "MB", "start s", "of it data", "MB", "read/s", "cold/s", "MB", "minutes")
-        for count in arguments.counts:
-            bench(arguments.folder, count, faces)
+        measured = [bench(arguments.folder, count, faces, arguments.workers) for count in arguments.counts]
+        workers = f"prepare by the clock, {arguments.workers} workers"
+        table("images", "source", "packed", "prepare, a second of a core", workers, "memory", rows=measured, first=0)
+        start = ("start of training, to the end of step 1", "of it data", "memory")
+        table("images", *start, "random batches of 128", "cold cache", "memory", rows=measured, first=5)
         if arguments.parts:
             bench_parts(arguments.folder, arguments.parts, faces)
     finally:
         shutil.rmtree(arguments.folder)
 
 
-def bench(folder: Path, count: int, faces: Sequence[bytes]) -> None:
-    """Measure one count, and print its row."""
+def bench(folder: Path, count: int, faces: Sequence[bytes], workers: int) -> list[str]:
+    """Measure one count; its row of both tables."""
     start = time.perf_counter()
     source, out = folder / f"{count}.tar", folder / f"set-{count}"
     write_source(source, range(count), faces)
-    seconds, memory, _ = watched([*DCGAN, "prepare", str(source), str(out), *PREPARE])
+    prepared = watched([*DCGAN, "prepare", str(source), str(out), "--size", str(SIZE), "--workers", str(workers)])
     size = source.stat().st_size / 1e9
     source.unlink()
-    _, _, printed = watched([sys.executable, __file__, "--read", str(out)])
-    used = json.loads(printed)
+    used = json.loads(watched([sys.executable, __file__, "--read", str(out)]).printed)
+    packed = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     shutil.rmtree(out)
-    row(
+    print(f"{count:,} images: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr)
+    return [
         f"{count:,}",
-        f"{size:.2f}",
-        f"{count / seconds:.0f}",
-        f"{memory:.0f}",
-        f"{used['start']:.2f}",
-        f"{used['open']:.3f}",
-        f"{used['train_memory']:.0f}",
-        f"{used['warm']:.0f}",
-        f"{used['cold']:.0f}",
-        f"{used['read_memory']:.0f}",
-        f"{(time.perf_counter() - start) / 60:.1f}",
-    )
+        f"{size:.2f} GB",
+        f"{packed:.2f} GB",
+        f"{count / prepared.processor:,.0f}",
+        f"{count / prepared.clock:,.0f}",
+        f"{prepared.memory:.0f} MB",
+        f"{used['start']:.1f} s",
+        f"{used['open']:.2f} s",
+        f"{used['train_memory']:.0f} MB",
+        f"{used['warm']:,.0f} images/s",
+        f"{used['cold']:,.0f} images/s",
+        f"{used['read_memory']:.0f} MB",
+    ]
 
 
 def bench_parts(folder: Path, count: int, faces: Sequence[bytes]) -> None:
@@ -99,11 +109,11 @@ def bench_parts(folder: Path, count: int, faces: Sequence[bytes]) -> None:
             *["--reuse", str(folder / "half")],
         ],
     }
-    print()
+    print(f"\n| {count:,} images | seconds of a core |\n|---|---:|")
     for name, job in jobs.items():
-        print(f"{name:26}{watched([*DCGAN, *job])[0]:8.1f} s")
+        print(f"| {name} | {watched([*DCGAN, *job]).processor:.1f} |", flush=True)
     manifests = [(folder / name / "dataset.json").read_bytes() for name in ("one", "joined", "reused")]
-    print("identical manifests and digests:", len(set(manifests)) == 1)
+    print("\nidentical manifests and digests:", len(set(manifests)) == 1)
 
 
 def draw() -> list[bytes]:
@@ -129,28 +139,43 @@ def write_source(path: Path, numbers: range, faces: Sequence[bytes]) -> None:
             archive.members.clear()  # type: ignore[attr-defined]  # else it keeps a kilobyte for each
 
 
-def watched(command: Sequence[str]) -> tuple[float, float, str]:
-    """Run a command to its end: its processor seconds, its peak of anonymous memory in MB, and what it printed."""
-    before, peak = resource.getrusage(resource.RUSAGE_CHILDREN), 0.0
+class Watched(NamedTuple):
+    """What a command took, and what it printed."""
+
+    processor: float
+    """Seconds of processors, workers included."""
+    clock: float
+    memory: float
+    """Peak of anonymous memory in MB, workers included."""
+    printed: str
+
+
+def watched(command: Sequence[str]) -> Watched:
+    """Run a command to its end."""
+    before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         while process.poll() is None:
             peak = max(peak, memory(process.pid))
             time.sleep(0.05)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        after, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         assert process.stdout is not None
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} failed")
-        return seconds, peak, process.stdout.read()
+        return Watched(processor, clock, peak, process.stdout.read())
 
 
 def memory(process: int) -> float:
-    """Anonymous memory of a process in MB; 0 once it has ended."""
+    """Anonymous memory of a process and its children in MB; 0 once it has ended."""
+    total = 0.0
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("RssAnon"):
-                return int(line.split()[1]) / 1024
-    return 0.0
+                total += int(line.split()[1]) / 1024
+        total += sum(
+            memory(int(child)) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        )
+    return total
 
 
 def use(path: Path) -> None:
@@ -159,12 +184,12 @@ def use(path: Path) -> None:
 
     forget(path)
     data = PackedImages.open(path)
-    cold = rate(data, time.perf_counter, seed=0)
+    cold = cold_rate(data)
     for file in path.glob("images*.npy"):  # into the page cache
         with file.open("rb") as stream:
             while stream.read(16 << 20):
                 pass
-    warm = rate(data, time.process_time, seed=1)
+    warm = warm_rate(data)
     read_memory = memory(os.getpid())
 
     start = time.process_time()
@@ -198,21 +223,31 @@ def forget(path: Path) -> None:
         os.close(descriptor)
 
 
-def rate(data: object, clock: Callable[[], float], seed: int) -> float:
-    """Images a second in random batches, over three seconds of `clock`."""
-    from dcgan.data import PackedImages
-
-    assert isinstance(data, PackedImages)
-    random = np.random.default_rng(seed)
-    start, images = clock(), 0
-    while clock() - start < 3:
+def warm_rate(data: PackedImages) -> float:
+    """Images a second of the processor in random batches, over three seconds."""
+    random = np.random.default_rng(1)
+    start, images = time.process_time(), 0
+    while time.process_time() - start < 3:
         images += len(data.read(random.integers(0, len(data), BATCH)))
-    return images / (clock() - start)
+    return images / (time.process_time() - start)
 
 
-def row(*cells: str) -> None:
-    """Print one row of the table."""
-    print(f"{cells[0]:>10}" + "".join(f"{cell:>12}" for cell in cells[1:]), flush=True)
+def cold_rate(data: PackedImages) -> float:
+    """Images a second by the clock in random batches of which none comes twice, for at most ten seconds."""
+    batches = np.array_split(np.random.default_rng(0).permutation(len(data)), max(1, len(data) // BATCH))
+    start, images = time.perf_counter(), 0
+    for batch in batches:
+        images += len(data.read(batch))
+        if time.perf_counter() - start > 10:
+            break
+    return images / (time.perf_counter() - start)
+
+
+def table(*heads: str, rows: Sequence[Sequence[str]], first: int) -> None:
+    """Print a Markdown table of the rows' first cells and of those after `first`."""
+    print(f"\n| {' | '.join(heads)} |\n|{'---:|' * len(heads)}")
+    for cells in rows:
+        print(f"| {' | '.join([cells[0], *cells[first + 1 : first + len(heads)]])} |", flush=True)
 
 
 DCGAN = (sys.executable, "-m", "dcgan")

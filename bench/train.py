@@ -3,8 +3,7 @@
     python bench/train.py ../shared/data/celeba-13k.zip
 
 Both train the `paper` networks at batch 128, data included, in alternating rounds of one process, so that their
-ratio means something on a shared machine. The reference is float32, NCHW, with a DataLoader that decodes JPEGs in
-worker processes, a discriminator that also gathers gradients in the generator's step, and losses read each step.
+ratio means something on a shared machine. The reference is the public PyTorch example (bench/reference.py).
 Also prints which part of the machine's own matrix-product rate our step reaches.
 """
 
@@ -15,77 +14,16 @@ import statistics
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from reference import BATCH, Reference
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan.config import ModelConfig, TrainConfig
+from dcgan.config import TrainConfig
 from dcgan.data import PackedImages, open_data
-from dcgan.draws import generator_for
-from dcgan.models import Discriminator, Generator
 from dcgan.train.loop import Trainer
-
-BATCH = 128
-
-
-class JpegFolder(Dataset[torch.Tensor]):
-    """Images decoded, cropped, resized and scaled one at a time, as torchvision's transforms would."""
-
-    def __init__(self, folder: Path) -> None:
-        self.paths = sorted(folder.rglob("*.jpg"))
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        with Image.open(self.paths[index]) as file:
-            image = file.convert("RGB")
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
-
-
-class Reference:
-    """The loop of the common PyTorch example."""
-
-    def __init__(self, folder: Path) -> None:
-        self.generator = Generator(ModelConfig()).initialize(generator_for(0, "generator weights", 0))
-        self.discriminator = Discriminator(ModelConfig()).initialize(generator_for(0, "discriminator weights", 0))
-        self.optimizers = [
-            torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
-            for network in (self.discriminator, self.generator)
-        ]
-        self.loader = DataLoader(JpegFolder(folder), BATCH, shuffle=True, num_workers=2, drop_last=True)
-        self.batches = self.endless()
-
-    def endless(self) -> Iterator[torch.Tensor]:
-        while True:
-            yield from self.loader
-
-    def step(self) -> None:
-        criterion = nn.BCELoss()
-        real = next(self.batches)
-        ones, zeros = torch.ones(BATCH), torch.zeros(BATCH)
-        self.discriminator.zero_grad()
-        error_real = criterion(torch.sigmoid(self.discriminator(real)), ones)
-        error_real.backward()
-        fake = self.generator(torch.randn(BATCH, 100))
-        error_fake = criterion(torch.sigmoid(self.discriminator(fake.detach())), zeros)
-        error_fake.backward()
-        self.optimizers[0].step()
-        self.generator.zero_grad()
-        error_generator = criterion(torch.sigmoid(self.discriminator(fake)), ones)
-        error_generator.backward()
-        self.optimizers[1].step()
-        assert error_real.item() + error_fake.item() + error_generator.item() < float("inf")
 
 
 def trainer(data: PackedImages, **settings: Any) -> Trainer:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,9 @@ def test_imports_point_downwards(path: Path) -> None:
 
 def test_configuration_imports_no_torch() -> None:
     assert not any("import torch" in path.read_text() for path in (SOURCE / "config").iterdir() if path.is_file())
+
+
+def test_preparing_data_imports_no_torch() -> None:
+    """Each of its workers would wait for it, and hold it."""
+    code = "import sys, dcgan.data, dcgan.cli.prepare, dcgan.cli.merge; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

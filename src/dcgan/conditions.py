@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from dcgan.config import Label, label_groups
+from dcgan.config import Label, label_groups, list_labels, unknown_label
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 
@@ -155,16 +154,8 @@ def parse_condition(text: str, labels: Sequence[Label]) -> dict[str, float]:
         else:
             condition[name] = _WORDS.get(value.lower(), math.nan) if value.lower() in _WORDS else float(value)
     if not condition:
-        raise DcganError(f"condition {text!r} names no label; there are: {_listed(labels)}")
+        raise DcganError(f"condition {text!r} names no label; there are: {list_labels(labels)}")
     return condition
-
-
-def unknown_label(name: str, labels: Sequence[Label]) -> DcganError:
-    """The error for a label that is not there: it names those that are like it, or all."""
-    names = {label.name.lower(): label.name for label in labels}
-    close = [names[match] for match in difflib.get_close_matches(name.lower(), names, n=3)]
-    told = f"did you mean {' or '.join(close)}?" if close else f"there are: {_listed(labels)}"
-    return DcganError(f"there is no label {name!r}; {told}")
 
 
 def condition_rows(code: LabelCode) -> list[tuple[str, dict[str, float]]]:
@@ -184,10 +175,6 @@ def condition_rows(code: LabelCode) -> list[tuple[str, dict[str, float]]]:
             ends = [float(values.quantile(share)) for share in (0.05, 0.95)]
             rows += [(f"{label.name}={value:.2g}", {label.name: value}) for value in ends]
     return rows
-
-
-def _listed(labels: Sequence[Label]) -> str:
-    return ", ".join(label.name for label in labels)
 
 
 def _is_number(text: str) -> bool:

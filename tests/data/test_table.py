@@ -63,6 +63,7 @@ def test_what_spreadsheets_write_is_read(text: str) -> None:
         (b"file,smile,smile\na.png,1,0\n", "there twice"),
         (b"file,smile\n", "lists no images"),
         (b"file,smile\na.png,\n", "column smile is empty"),
+        (b"file,age\na.png,20\nb.png,1e39\n", "column age has 1e39, which is too large"),
         (b"", "must begin with a header"),
     ],
 )

@@ -15,7 +15,7 @@ from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
 from dcgan.models import MODEL_FILE
 from dcgan.train import collapse, resumable_config, train
-from dcgan.train.collapse import WINDOW, CollapseWatch, gradient_norm, health
+from dcgan.train.collapse import WINDOW, CollapseWatch, gradient_norm, health, spread
 from dcgan.train.run import checkpoints
 from dcgan.train.state import check_checkpoint
 from dcgan.train.tracking import read_metrics
@@ -34,6 +34,15 @@ def test_the_figures_of_known_batches() -> None:
     assert figures["logit_gap"].item() == 0.5
     assert figures["fake_spread"].item() == pytest.approx(0.25)
     assert health(real[:2], real[:2], real, real[:1].expand(8, -1, -1, -1))["fake_spread"].item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("around", [0.0, 0.9])
+def test_the_spread_is_the_mean_standard_deviation(dtype: torch.dtype, around: float) -> None:
+    images = (around + 0.01 * torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))).to(dtype)
+    expected = images.double().std(0).mean().item()
+    assert spread(images).item() == pytest.approx(expected, rel=1e-4)
+    assert spread(images.to(memory_format=torch.channels_last)).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:

@@ -79,18 +79,24 @@ def laws(faces32: PackedImages, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("laws")
     (out / "cases.json").write_text(json.dumps({name: tiny(faces32, **case) for name, case in CASES.items()}))
     (out / "run.json").write_text(json.dumps(run_settings(faces32, out, name="whole")))
+    train(TrainConfig(**run_settings(faces32, out, name="one", kimg=0.04)))
     subprocess.run(torchrun(SCRIPT, "laws", out / "cases.json", out), check=True, timeout=600, stderr=subprocess.PIPE)
     return out
 
 
-def one_rank(laws: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def script() -> Any:
+    """two_ranks.py as a module."""
     spec = importlib.util.spec_from_file_location("two_ranks", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def one_rank(laws: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     config = TrainConfig(**json.loads((laws / "cases.json").read_text())[name])
-    computed: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] = module.steps(config)
+    computed: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] = script().steps(config)
     return computed
 
 
@@ -138,6 +144,20 @@ def test_the_ranks_parts_are_the_one_batch(faces32: PackedImages, name: str, siz
             assert torch.equal(value, torch.cat([part[key] for part in parts], 1 if "augmentation" in key else 0)), key
 
 
+def test_a_run_of_one_process_goes_on_through_the_data_with_two(faces32: PackedImages, laws: Path) -> None:
+    (one,) = (laws / "runs").glob("*-one")
+    parts = [json.loads((laws / f"places-{rank}.json").read_text()) for rank in (0, 1)]
+    together = {int(step): places + parts[1][step] for step, places in parts[0].items()}
+    assert together == order_of(faces32, one, range(5, 10))
+    assert [line["step"] for line in read_metrics(one)] == [3, 5, 8, 10]
+
+
+def order_of(faces: PackedImages, run: Path, steps: range) -> dict[int, list[int]]:
+    """The places of the real images that one process would show in these steps."""
+    batches = Batches(resumable_config(run), faces, CPU)
+    return {step: batches.places(step).tolist() for step in steps}
+
+
 def everything(thing: Any, name: str = "") -> dict[str, torch.Tensor]:
     """All tensors in dataclasses and dicts, by path."""
     if isinstance(thing, torch.Tensor):
@@ -169,8 +189,10 @@ def test_a_run_moves_between_one_and_two_processes(faces32: PackedImages, laws: 
     (two,) = (laws / "runs").glob("*-whole")
     moved = tmp_path / two.name
     shutil.copytree(two, moved)
-    outcome = train(dataclasses.replace(resumable_config(moved), kimg=0.12), moved)
+    with script().noted_places() as places:
+        outcome = train(dataclasses.replace(resumable_config(moved), kimg=0.12), moved)
     assert outcome.kimg == 0.12
+    assert {int(step): chosen for step, chosen in places.items()} == order_of(faces32, moved, range(10, 15))
     assert [line["step"] for line in read_metrics(moved)] == [3, 5, 8, 10, 13, 15]
 
     one = train(TrainConfig(**run_settings(faces32, tmp_path, kimg=0.04))).run

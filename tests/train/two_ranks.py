@@ -6,16 +6,18 @@ two_ranks.py dcgan MARKER ...   `dcgan ...`, where rank 1 is killed in its seven
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -24,7 +26,8 @@ from dcgan.checkpoint import save_tensors
 from dcgan.cli import main
 from dcgan.config import TrainConfig
 from dcgan.data import open_data
-from dcgan.train import train
+from dcgan.train import resumable_config, train
+from dcgan.train.batch import Batches
 from dcgan.train.collapse import CollapseError, CollapseWatch
 from dcgan.train.distributed import ALONE, LostContactError, World, join
 from dcgan.train.loop import Trainer
@@ -60,6 +63,10 @@ def laws(cases: Path, out: Path) -> None:
             save_tensors(out / f"{name}-weights-{world.rank}", weights)
         config = TrainConfig(**json.loads((out / "run.json").read_text()))
         train(config, world=world)
+        (one,) = (out / "runs").glob("*-one")
+        with noted_places() as places:
+            train(dataclasses.replace(resumable_config(one), kimg=config.kimg), one, world)
+        (out / f"places-{world.rank}.json").write_text(json.dumps(places))
         rates = roll_back(dataclasses.replace(config, name="rolled-back", on_collapse="rollback"), world)
         (out / f"rates-{world.rank}.json").write_text(json.dumps(rates))
         impatient = World(world.rank, 2, world.rank, dist.new_group(backend="gloo", timeout=timedelta(seconds=1)))
@@ -71,6 +78,21 @@ def laws(cases: Path, out: Path) -> None:
                 (out / "silent").write_text(str(error))
         else:
             time.sleep(3)
+
+
+@contextlib.contextmanager
+def noted_places() -> Iterator[dict[str, list[int]]]:
+    """Places of this rank's real images among the training images, by step, of what is trained in the block."""
+    noted: dict[str, list[int]] = {}
+    places = Batches.places
+
+    def noting(self: Batches, step: int) -> torch.Tensor:
+        chosen = places(self, step)
+        noted[str(step)] = chosen.tolist()
+        return chosen
+
+    with mock.patch.object(Batches, "places", noting):
+        yield noted
 
 
 def roll_back(config: TrainConfig, world: World) -> list[tuple[int, float]]:

@@ -6,7 +6,7 @@ decided in this order, later wins: the defaults here, the preset, the `--config`
 
 from dcgan.config.augment import AugmentConfig
 from dcgan.config.augment_test import AugmentTestConfig
-from dcgan.config.base import Device, Label, from_json, label_groups
+from dcgan.config.base import Device, Label, from_json, label_groups, list_labels, unknown_label
 from dcgan.config.data import MergeConfig, PrepareConfig, check_crop, parse_part
 from dcgan.config.evaluate import CompareConfig, EvaluateConfig
 from dcgan.config.explore import (
@@ -71,8 +71,10 @@ __all__ = [
     "check_crop",
     "from_json",
     "label_groups",
+    "list_labels",
     "parse_amounts",
     "parse_list",
     "parse_part",
     "parse_seeds",
+    "unknown_label",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
 import typing
@@ -36,6 +37,19 @@ def label_groups(labels: Sequence[Label]) -> list[list[int]]:
     for column, label in enumerate(labels):
         groups.setdefault(label.group if label.kind == "class" else column, []).append(column)
     return list(groups.values())
+
+
+def list_labels(labels: Sequence[Label]) -> str:
+    """Their names, for a message."""
+    return ", ".join(label.name for label in labels)
+
+
+def unknown_label(name: str, labels: Sequence[Label]) -> DcganError:
+    """The error for a label that is not there: it names those that are like it, or all."""
+    names = {label.name.lower(): label.name for label in labels}
+    close = [names[match] for match in difflib.get_close_matches(name.lower(), names, n=3)]
+    told = f"did you mean {' or '.join(close)}?" if close else f"there are: {list_labels(labels)}"
+    return DcganError(f"there is no label {name!r}; {told}")
 
 
 def require(condition: bool, message: str) -> None:

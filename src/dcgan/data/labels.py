@@ -8,8 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dcgan.conditions import unknown_label
-from dcgan.config import Label, label_groups
+from dcgan.config import Label, label_groups, unknown_label
 from dcgan.data.packed import Floats
 from dcgan.errors import DcganError
 

@@ -94,6 +94,11 @@ def _column(name: str, title: str, fields: Sequence[str]) -> tuple[list[Label], 
     words = [_WORDS.get(field.lower(), field) for field in fields]
     numbers = [_number(word) for word in words]
     if all(number is not None for number in numbers):
+        large = np.abs(np.array(numbers, np.float64)) > np.finfo(np.float32).max
+        if large.any():
+            raise DcganError(
+                f"{name}: column {title} has {fields[int(large.argmax())]}, which is too large for a label"
+            )
         values = np.array(numbers, np.float32)
         known = set(values[~np.isnan(values)].tolist())
         if not known:

@@ -52,8 +52,20 @@ def health(
     return {
         "d_accuracy": (real_logits > fake_logits).float().mean(),
         "logit_gap": real_logits.mean() - fake_logits.mean(),
-        "fake_spread": fake.float().std(0).mean() / real.float().std(0).mean().clamp_min(1e-6),
+        "fake_spread": spread(fake) / spread(real).clamp_min(1e-6),
     }
+
+
+def spread(images: torch.Tensor) -> torch.Tensor:
+    """Mean over pixels of the standard deviation over the batch N x C x H x W.
+
+    From the means of squares and of values, which takes a fraction of `std`'s time; less the first image, so that
+    nothing is lost to rounding where all are alike.
+    """
+    values = images.permute(0, 2, 3, 1).flatten(1).float()  # as channels_last has them in memory
+    values = values - values[:1]
+    variance = values.square().mean(0) - values.mean(0).square()
+    return (variance.clamp_min(0) * (len(values) / (len(values) - 1))).sqrt().mean()
 
 
 def gradient_norm(network: nn.Module) -> torch.Tensor:
