@@ -22,7 +22,8 @@ from dcgan import __version__
 from dcgan.checkpoint import file_digest, load_tensors
 from dcgan.config import PRESETS, SIZES, ImportConfig, ModelConfig
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, channels_of, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator, channels_of
 
 # Sequences nested in others too, such as main.0.1.weight; what comes before the numbers names the sequence.
 _LAYER = re.compile(r"(?:(?P<sequence>.*?)\.)?(?P<place>\d+(?:\.\d+)*)\.(?P<name>[a-z_]+)")

@@ -11,7 +11,7 @@ from dcgan.checkpoint import read_json
 from dcgan.config import TrainConfig, from_json
 from dcgan.data import PackedImages
 from dcgan.errors import DcganError
-from dcgan.models import PRETRAINED, model_digest, read_model
+from dcgan.model_file import PRETRAINED, model_digest, read_model
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE, checkpoints
 from dcgan.train.state import STATE_FILE, check_checkpoint, read_counters
 from dcgan.train.tracking import read_metrics

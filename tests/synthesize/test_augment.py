@@ -17,7 +17,8 @@ from dcgan.config import AugmentConfig, Label, ModelConfig, PrepareConfig
 from dcgan.data import PackedImages, PackedWriter, prepare
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator
 from dcgan.synthesize import augment
 from dcgan.synthesize.disk import Writer, refuse_place
 from dcgan.synthesize.landmarks import train_marker

@@ -13,7 +13,7 @@ import torch
 from dcgan.checkpoint import file_digest
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE
+from dcgan.model_file import MODEL_FILE
 from dcgan.train import collapse, resumable_config, train
 from dcgan.train.collapse import WINDOW, CollapseWatch, gradient_norm, health
 from dcgan.train.run import checkpoints

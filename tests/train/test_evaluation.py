@@ -14,7 +14,7 @@ from torch import nn
 
 from dcgan.checkpoint import load_tensors
 from dcgan.config import TrainConfig
-from dcgan.models import read_model
+from dcgan.model_file import read_model
 from dcgan.train import resumable_config, train
 from dcgan.train.loop import Trainer
 from dcgan.train.tracking import read_metrics

@@ -9,7 +9,7 @@ from typing import Any
 from dcgan.checkpoint import write_bytes, write_json, write_with
 from dcgan.config import ProbeConfig
 from dcgan.evaluate.report import table
-from dcgan.models import model_file
+from dcgan.model_file import model_file
 from dcgan.represent.probe import Measurement, Probe
 
 RESULT_FILE, PAGE_FILE, PLOT_FILE = "probe.json", "probe.md", "probe.png"

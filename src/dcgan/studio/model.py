@@ -16,7 +16,8 @@ from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.explore import Direction, from_weights, read_directions
 from dcgan.explore.files import beside
-from dcgan.models import MODEL_FILE, Discriminator, Generator, model_file
+from dcgan.model_file import MODEL_FILE, model_file
+from dcgan.models import Discriminator, Generator
 
 PRINCIPAL = 8
 """Principal directions found from the weights where none were found by `dcgan principal`."""

@@ -11,7 +11,7 @@ from typing import IO
 from dcgan.checkpoint import told_as_errors, write_with
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE
+from dcgan.model_file import MODEL_FILE
 from dcgan.train.state import BEST_FILE, STATE_FILE
 
 CONFIG_FILE = "config.json"

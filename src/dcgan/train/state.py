@@ -28,7 +28,8 @@ from dcgan.config import ModelConfig, TrainConfig
 from dcgan.device import choose_precision
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
+from dcgan.model_file import MODEL_FILE, read_model, save_model
+from dcgan.models import Discriminator, Generator
 
 STATE_FILE = "state.json"
 TRAINING_FILE = "training.safetensors"
