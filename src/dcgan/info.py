@@ -40,7 +40,7 @@ def describe_model(path: Path, verify: bool) -> dict[str, Any]:
     """A model file: its networks, and what it says of its training."""
     config, tensors, about = read_model(path)
     settings = dataclasses.asdict(config)
-    if verify and model_digest(tensors, config) != about["digest"]:
+    if verify and model_digest(tensors, config) != about.get("digest"):
         raise DcganError(f"{path} is damaged: its tensors do not have the digest it names")
     parameters = {
         role: sum(tensor.numel() for name, tensor in tensors.items() if name.startswith(f"{role}."))

@@ -85,6 +85,9 @@ def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_p
     assert "not the folder of a run" in told("train", "--resume", str(tmp_path))
     assert "preset must be one of" in told("train", "toy", "--preset", "nice")
     assert "cannot read" in told("train", "toy", "--config", str(tmp_path / "none.json"))
+    for settings, complaint in (("[]", "must hold a JSON object"), ('{"preset": []}', "preset cannot be []")):
+        (tmp_path / "odd.json").write_text(settings)
+        assert complaint in told("train", "toy", "--config", str(tmp_path / "odd.json"))
     assert "seeds must look like" in told("generate", str(run), "--seeds", "a-b")
     assert "only a checkpoint's folder" in told("generate", str(run), "--raw-weights")
     assert "must end in" in told("generate", str(run), "--grid", str(tmp_path / "a.tiff"))

@@ -75,6 +75,18 @@ def test_falling_quality_points_back_to_the_best() -> None:
     assert "200 after 100" in heard[5].warning
 
 
+def test_lines_without_the_figures_of_a_collapse_say_nothing() -> None:
+    watch = CollapseWatch([{"step": step, "kimg": 100.0} for step in range(2 * WINDOW)])
+    heard = [watch.judge(line(step, fake_spread=0.1)) for step in range(20, 20 + WINDOW)]
+    assert [said is not None for said in heard] == [False] * (WINDOW - 1) + [True]
+
+
+def test_figures_of_another_extractor_are_not_compared() -> None:
+    watch = CollapseWatch([{"step": 1, "kimg": 1.0, "evaluation": {"FD-one": 1.0}}])
+    heard = [watch.judge({"step": step, "kimg": 1.0, "evaluation": {"FD-other": 50.0}}) for step in range(2, 9)]
+    assert heard == [None] * 7
+
+
 @pytest.mark.parametrize("cut", range(12))
 def test_a_watch_that_is_told_the_past_goes_on_like_one_that_saw_it(cut: int) -> None:
     lines = [line(step, fake_spread=0.9 if step in (0, 1, 9) else 0.1) for step in range(20)]

@@ -57,7 +57,7 @@ def from_json(kind: type[Settings], values: object, origin: str) -> Settings:
     assert isinstance(values, dict)
     hints = typing.get_type_hints(kind)
     for name, value in values.items():
-        require(name in hints, f"{origin}: there is no setting named {name!r}")
+        require(name in hints, f"{origin}: there is no setting named {name!r} in this version of dcgan: remove it")
         require(_fits(value, hints[name]), f"{origin}: {name} cannot be {value!r}")
     try:
         return kind(**values)

@@ -29,7 +29,7 @@ from dcgan.train.collapse import CollapseError, CollapseWatch, gradient_norm, he
 from dcgan.train.distributed import ALONE, World, synchronize_batch_norm
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
-from dcgan.train.state import BEST_FILE, METRICS, TrainingState
+from dcgan.train.state import BEST_FILE, METRICS, STATE_FILE, TrainingState
 from dcgan.train.tracking import Tracker, read_metrics
 
 Network = Callable[..., torch.Tensor]
@@ -277,8 +277,10 @@ class Trainer:
             assert self.evaluator is not None
             figures = self.evaluator(self.state.average)
             tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
-            judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
-            if judged[-1] == min(judged):
+            name, distance = next(iter(figures.items()))
+            # A run that was resumed with another extractor has figures of other names too, which do not compare.
+            judged = [record["evaluation"].get(name, math.inf) for record in tracker.evaluations()]
+            if distance == min(judged):
                 self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
             collapse = self.watch.judge(tracker.evaluations()[-1])
         self.world.wait()
@@ -300,7 +302,7 @@ class Trainer:
         if tracker is not None:
             folder = self.run / "checkpoints" / f"{self.state.step:08d}"
             tracker.summarise()
-            if not folder.exists():
+            if not (folder / STATE_FILE).exists():  # what lacks it is left of a deletion that was killed
                 self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
             publish(folder, self.run, self.config.keep_checkpoints, self.watch.healthy_step)
         self.world.wait()
