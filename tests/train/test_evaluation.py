@@ -53,6 +53,7 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 
+@pytest.mark.usefixtures("plots")
 def test_the_best_model_is_that_of_the_lowest_distance(judged: Make) -> None:
     run = train(judged()).run
     records = evaluations(run)
@@ -62,7 +63,8 @@ def test_the_best_model_is_that_of_the_lowest_distance(judged: Make) -> None:
     best = records[distances.index(min(distances))]
     assert about["metrics"] == best["evaluation"]
     assert about["training"]["kimg"] == best["kimg"]
-    assert (run / "quality.png").stat().st_size > 1000
+    for plot in ("losses.png", "quality.png"):
+        assert (run / plot).stat().st_size > 1000
 
 
 def test_being_judged_changes_nothing_else(judged: Make) -> None:
@@ -107,6 +109,7 @@ def test_a_missing_extractor_is_told_before_training(judged: Make) -> None:
         train(dataclasses.replace(judged(), extractor="eyes"))
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_run_may_be_gone_on_with_under_another_extractor(judged: Make, extractor: str, tmp_path: Path) -> None:
     """Its figures do not compare with those before: the best is the best of those that do."""
     other = tmp_path / "other.pt"

@@ -94,7 +94,7 @@ class Trainer:
             self.sample(tracker, 0)
         if tracker is not None:
             self.watch = CollapseWatch(read_metrics(self.run))
-        last_log, last_checkpoint = (state.seconds, state.step), state.seconds
+        last_log, last_checkpoint, saved_step = (state.seconds, state.step), state.seconds, -1
         now = time.monotonic()
         while self.images < self.total_images and not self.asked_to_stop():
             self.train_step()
@@ -111,8 +111,9 @@ class Trainer:
                 now = time.monotonic()  # training time is what recipes are compared by, and this is none of it
             if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
-                last_checkpoint = state.seconds
-        self.checkpoint(tracker)
+                last_checkpoint, saved_step = state.seconds, state.step
+        if state.step != saved_step:  # nor if no step was left: a kill may have come between checkpoint and model file
+            self.checkpoint(tracker)
 
     def asked_to_stop(self) -> bool:
         """Whether any rank got a signal to stop; all of them take note of it."""
