@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dcgan.checkpoint import (
+    json_digest,
     load_tensors,
     new_folder,
     read_json,
@@ -100,3 +101,10 @@ def test_the_digest_sees_names_types_shapes_values_and_settings() -> None:
         ({"a": value}, {"size": 1}),
     ]
     assert len({tensors_digest(tensors, settings) for tensors, settings in variants}) == len(variants)
+
+
+def test_the_digest_of_json_is_that_of_its_values() -> None:
+    assert json_digest({"a": [1, None], "b": 2.5}) == json_digest({"b": 2.5, "a": [1, None]})
+    assert json_digest({"a": 1}) != json_digest({"a": 1.0})
+    # Data sets and checkpoints are known by it: it must stay what it is.
+    assert json_digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"

@@ -127,6 +127,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_digest(value: object) -> str:
+    """SHA-256 of a JSON-able value, in hexadecimal; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def tensors_digest(tensors: Mapping[str, torch.Tensor], configuration: object) -> str:
     """SHA-256 over the tensors (names, types, shapes, values) and a JSON-able configuration."""
     import torch

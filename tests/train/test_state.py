@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dcgan.checkpoint import file_digest, load_tensors, save_tensors, tensors_digest
+from dcgan.checkpoint import file_digest, json_digest, load_tensors, save_tensors
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
 from dcgan.train import resumable_config, train
@@ -30,7 +30,7 @@ def rewrite(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> Non
     counters = json.loads((checkpoint / STATE_FILE).read_text())
     del counters["digest"]
     change(counters)
-    (checkpoint / STATE_FILE).write_text(json.dumps({**counters, "digest": tensors_digest({}, counters)}))
+    (checkpoint / STATE_FILE).write_text(json.dumps({**counters, "digest": json_digest(counters)}))
 
 
 @pytest.mark.parametrize("key", ["step", "seconds", "checksums"])

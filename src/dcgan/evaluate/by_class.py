@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcgan.checkpoint import json_digest
 from dcgan.classify import Classifier, measure, train_classifier
 from dcgan.config import Label
 from dcgan.data import PackedImages, label_values
@@ -67,10 +64,6 @@ class ByClass:
 
     distances: tuple[ClassDistance, ...]
     fidelity: Fidelity
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-able."""
-        return dataclasses.asdict(self)
 
 
 class GeneratedLabelled:
@@ -134,8 +127,8 @@ def fidelity(generator: Generator, data: PackedImages, asked: Floats, seed: int 
 def label_reader(data: PackedImages, labels: tuple[Label, ...], seed: int = 0) -> Classifier:
     """A classifier of `labels` trained on `data`'s training images; the cache folder keeps it."""
     wanted = [label.name for label in labels]
-    identity = hashlib.sha256(json.dumps([data.digest, wanted, seed, EPOCHS]).encode()).hexdigest()[:12]
-    path = cache_folder() / "classifiers" / f"{data.name}-{identity}.safetensors"
+    identity = json_digest([data.digest, wanted, seed, EPOCHS])
+    path = cache_folder() / "classifiers" / f"{data.name}-{identity[:12]}.safetensors"
     if path.is_file():
         return Classifier.load(path)
     reader = train_classifier(data, data.training_indices[:], labels=wanted, epochs=EPOCHS, seed=seed, progress=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import sys
 import zipfile
@@ -22,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcgan.checkpoint import read_json, write_json, write_with
+from dcgan.checkpoint import json_digest, read_json, write_json, write_with
 from dcgan.data import PackedImages
 from dcgan.data.cache import cache_folder
 from dcgan.draws import generator_for
@@ -66,8 +65,7 @@ class Origin:
     @property
     def digest(self) -> str:
         """A short name for files that depend on all of it."""
-        identity = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+        return json_digest(dataclasses.asdict(self))[:12]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,11 +18,11 @@ from torch import nn
 
 from dcgan.checkpoint import (
     file_digest,
+    json_digest,
     load_tensors,
     new_folder,
     read_json,
     save_tensors,
-    tensors_digest,
     write_json,
     write_with,
 )
@@ -113,7 +113,7 @@ class TrainingState:
                 "training": about["training"],
                 "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
             }
-            write_json(temporary / STATE_FILE, {**counters, "digest": tensors_digest({}, counters)})
+            write_json(temporary / STATE_FILE, {**counters, "digest": json_digest(counters)})
 
     def restore(self, folder: Path) -> None:
         """Take everything from the checkpoint `folder`; one that is damaged or does not fit is a `DcganError`."""
@@ -162,7 +162,7 @@ def read_counters(folder: Path) -> dict[str, Any]:
     kinds = {"step": int, "seconds": (int, float), "dataset": dict, "checksums": dict}
     whole = all(isinstance(rest.get(name), kind) for name, kind in kinds.items()) and "digest" in rest["dataset"]
     # Checkpoints of early versions have no digest.
-    if not whole or counters.get("digest", tensors_digest({}, rest)) != tensors_digest({}, rest):
+    if not whole or counters.get("digest", json_digest(rest)) != json_digest(rest):
         raise DcganError(
             f"{folder / STATE_FILE} is damaged or was edited; delete {folder} to go on from the checkpoint before it"
         )
