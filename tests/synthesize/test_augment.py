@@ -204,3 +204,22 @@ def test_the_command_says_what_it_wrote(model: Path, tmp_path: Path, capsys: pyt
     assert "wrote 12 labelled synthetic images" in capsys.readouterr().out
     assert main([*arguments, "--condition", "hat=1"]) == 2
     assert "no label 'hat'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("synthetic.json", b"[]", "synthetic.json is damaged"),
+        ("labels.csv", b"file,hair\nimages/me.png,red\n", "lists images/me.png, which is no image of this command"),
+        ("labels.csv", b"file,hair\nimages/\xe9.png,red\n", "is not in UTF-8"),
+    ],
+)
+def test_lists_that_another_program_changed_are_not_gone_on_with(
+    model: Path, tmp_path: Path, file: str, content: bytes, told: str
+) -> None:
+    out = tmp_path / "out"
+    augment(config(model, out, count=2))
+    (out / "images" / "me.png").write_bytes(b"")
+    (out / file).write_bytes(content)
+    with pytest.raises(DcganError, match=told):
+        augment(config(model, out, count=3))
