@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from dcgan.classify import Classifier, measure, train_classifier
 from dcgan.config import Label
 from dcgan.data import PackedImages, label_values
 from dcgan.data.cache import cache_folder
+from dcgan.errors import DcganError
 from dcgan.evaluate.fakes import GeneratedImages
 from dcgan.evaluate.kernel import KernelDistance, kernel_distance
 from dcgan.evaluate.reals import RealFeatures
@@ -130,7 +132,8 @@ def label_reader(data: PackedImages, labels: tuple[Label, ...], seed: int = 0) -
     identity = json_digest([data.digest, wanted, seed, EPOCHS])
     path = cache_folder() / "classifiers" / f"{data.name}-{identity[:12]}.safetensors"
     if path.is_file():
-        return Classifier.load(path)
+        with contextlib.suppress(DcganError):  # damaged, or of another version: it is made anew
+            return Classifier.load(path)
     reader = train_classifier(data, data.training_indices[:], labels=wanted, epochs=EPOCHS, seed=seed, progress=True)
     reader.save(path)
     return reader

@@ -6,6 +6,7 @@ one. A cache file says what it was made from; given as `--reference` elsewhere, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -139,7 +140,10 @@ def real_features(
         seed=seed,
     )
     path = cache_folder() / "features" / f"{data.name}-{part.replace(' ', '-')}-{extractor.name}-{origin.digest}.npz"
-    known = read_features(path, data) if path.is_file() else None
+    known = None
+    if path.is_file():
+        with contextlib.suppress(DcganError):  # damaged, or of another version: it is made anew
+            known = read_features(path, data)
     have = 0 if known is None else len(known.features)
     missing = numbers[draw_order(len(numbers), seed)][have:count]
     if known is not None and not len(missing):
@@ -218,7 +222,10 @@ def floor(reals: RealFeatures, extractor: FeatureExtractor, real_count: int, fak
         return None
     path = cache_folder() / "features" / f"floor-{reals.origin.digest}-{first}-{second}.json"
     if path.is_file():
-        return Floor(first, second, read_json(path))
+        with contextlib.suppress(DcganError):  # damaged: it is made anew
+            kept = read_json(path)
+            if isinstance(kept, dict) and frechet_name(extractor) in kept:
+                return Floor(first, second, kept)
     one, other = reals.features[:first], reals.features[first : first + second]
     figures = measure(one, other, reals.origin.seed).named(frechet_name(extractor))
     write_json(path, figures)
