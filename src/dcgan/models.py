@@ -23,7 +23,7 @@ from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvo
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.hub import upload
-from dcgan.images import Pixels, to_pixels
+from dcgan.images import Pixels, grid_columns, to_pixels
 from dcgan.model_file import model_file, read_model, save_folder
 
 # Kernels may round differently for another batch size; padding to one size keeps an image a function of its seed.
@@ -196,7 +196,7 @@ class Generator(_Network):
         """
         if self.code is None:
             return self.latents(range(count))
-        conditions, columns = condition_rows(self.code), math.ceil(math.sqrt(count))
+        conditions, columns = condition_rows(self.code), grid_columns(count)
         rows = []
         for place in range(count):
             row, column = divmod(place, columns)

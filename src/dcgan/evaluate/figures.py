@@ -13,10 +13,10 @@ from dcgan.evaluate.inception import SHA256_PREFIX
 from dcgan.evaluate.kernel import KernelDistance, kernel_distance
 from dcgan.evaluate.precision_recall import PrecisionRecall, precision_recall
 
-#: Real and fake images below which some figure is not defined.
 FEWEST = 6
-#: Changes with anything that changes a figure at given features.
+"""Real and fake images below which some figure is not defined."""
 VERSION = 1
+"""Changes with anything that changes a figure at given features."""
 
 
 @dataclass(frozen=True)

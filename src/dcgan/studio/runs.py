@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dcgan.checkpoint import read_json
+from dcgan.config import DEFAULT_KIMG
 from dcgan.errors import DcganError
+from dcgan.images import GRID_GAP, grid_columns
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE
 from dcgan.train.tracking import sample_grids
 
@@ -22,7 +24,6 @@ _SETTINGS = (
     "preset", "size", "channels", "batch", "latent_size", "generator_width", "discriminator_width",
     "generator_lr", "discriminator_lr", "ema_kimg", "seed",
 )  # fmt: skip
-_GAP = 2  # between the images of a sample grid
 
 
 def find_run(model: Path) -> Path | None:
@@ -133,14 +134,14 @@ def _total(config: dict[str, Any], last: dict[str, Any]) -> float | None:
     if config.get("kimg") is not None:
         return float(config["kimg"])
     if config.get("epochs") is None:
-        return 1000.0
+        return DEFAULT_KIMG
     return float(f"{config['epochs'] * last['kimg'] / last['epoch']:.3g}") if last.get("epoch") else None
 
 
 def _grid(config: dict[str, Any]) -> dict[str, int]:
     """Where the images of a sample grid lie, as `make_grid` places them."""
     count = config.get("sample_count") or 64
-    return {"count": count, "columns": math.ceil(math.sqrt(count)), "size": config.get("size") or 64, "gap": _GAP}
+    return {"count": count, "columns": grid_columns(count), "size": config.get("size") or 64, "gap": GRID_GAP}
 
 
 def _number(value: object) -> float | None:

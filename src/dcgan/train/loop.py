@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from dcgan import __version__
-from dcgan.config import TrainConfig
+from dcgan.config import DEFAULT_KIMG, TrainConfig
 from dcgan.data import PackedImages, training_labels
 from dcgan.device import choose_precision, peak_memory
 from dcgan.diffaug import augment
@@ -350,4 +350,4 @@ def target_kimg(config: TrainConfig, data: PackedImages) -> float:
     """Where the run ends, in kimg."""
     if config.epochs is not None:
         return config.epochs * len(data.training_indices) / 1000
-    return config.kimg if config.kimg is not None else 1000.0
+    return config.kimg if config.kimg is not None else DEFAULT_KIMG
