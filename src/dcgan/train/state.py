@@ -159,8 +159,9 @@ def read_counters(folder: Path) -> dict[str, Any]:
     """What a checkpoint says of itself; damage is a `DcganError`."""
     counters = read_json(folder / STATE_FILE)
     rest = {key: value for key, value in counters.items() if key != "digest"} if isinstance(counters, dict) else {}
-    kinds = {"step": int, "seconds": (int, float), "dataset": dict, "checksums": dict}
-    whole = all(isinstance(rest.get(name), kind) for name, kind in kinds.items()) and "digest" in rest["dataset"]
+    whole = isinstance(rest.get("step"), int) and isinstance(rest.get("seconds"), (int, float))
+    whole = whole and isinstance(rest.get("checksums"), dict)
+    whole = whole and isinstance(rest.get("dataset"), dict) and "digest" in rest["dataset"]
     # Checkpoints of early versions have no digest.
     if not whole or counters.get("digest", json_digest(rest)) != json_digest(rest):
         raise DcganError(
