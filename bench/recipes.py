@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import signal
 import statistics
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from levers import LEVERS
 from matplotlib.figure import Figure
 
 from dcgan.checkpoint import read_json, write_bytes, write_json, write_with
@@ -55,6 +57,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "no-decay": {**RELATIVISTIC, "lr_decay": "none"},
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
+    "two-rates": {**RELATIVISTIC, "discriminator_lr": 1e-3},
+    "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
+    # Of bench/levers.py.
+    **{lever: {**RELATIVISTIC, "lever": lever} for lever in LEVERS},
 }
 MINUTES = (5, 10, 20, 30, 60, 90, 120)
 
@@ -85,13 +91,16 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
     run_name = f"{name}-seed{seed}"
     plan = arguments.out / f"{run_name}.json"
     if not plan.exists():  # the rates fall over the whole run, so its length is fixed at the start
-        rate = images_per_second(arguments.data, name)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # as levers change their process for good
+            rate = pool.apply(images_per_second, (arguments.data, name))
         settings = {"kimg": round(arguments.minutes * 60 * rate / 1000), "evaluate_every": arguments.every}
-        write_json(plan, {**RECIPES[name], **settings, "seed": seed, "tensorboard": False})
+        write_json(plan, {**options(name), **settings, "seed": seed, "tensorboard": False})
     if (left := end - time.monotonic()) < 60:
         return
     common = ["--config", str(plan), "--run-dir", str(arguments.out), "--name", run_name, "--resume", "auto"]
-    process = subprocess.Popen([sys.executable, "-m", "dcgan", "train", arguments.data, *common], env=os.environ)
+    lever = RECIPES[name].get("lever")
+    program = ["-m", "dcgan"] if lever is None else [str(Path(__file__).with_name("levers.py")), lever]
+    process = subprocess.Popen([sys.executable, *program, "train", arguments.data, *common], env=os.environ)
     try:
         process.wait(None if left == float("inf") else left)
     except subprocess.TimeoutExpired:
@@ -99,10 +108,17 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
         process.wait()
 
 
+def options(name: str) -> dict[str, Any]:
+    """What a recipe sets of `dcgan train`'s options."""
+    return {key: value for key, value in RECIPES[name].items() if key != "lever"}
+
+
 def images_per_second(data: str, name: str, steps: int = 24) -> float:
     """How fast a recipe trains, over whole turns of its penalty."""
+    if lever := RECIPES[name].get("lever"):
+        LEVERS[lever]()
     packed = open_data(data, size=64)
-    config = TrainConfig(**{**RECIPES[name], "data": data, "size": 64, "channels": 3, "augment": "none"})
+    config = TrainConfig(**{**options(name), "data": data, "size": 64, "channels": 3, "augment": "none"})
     trainer = Trainer(config, packed, Path(), torch.device("cpu"))
     for _ in range(8):
         trainer.train_step()
@@ -142,7 +158,7 @@ def write_table(out: Path) -> None:
                 *(spread([value for value in values if value is not None]) for values in reached),
                 spread([distance for distance, _ in best]),
                 f"{statistics.mean(minutes for _, minutes in best):.0f} min",
-                spread([raw_distance(folder) for folder in folders if checkpoints(folder)]),
+                spread([raw_distance(folder) for folder in folders if checkpoints(folder) and name not in LEVERS]),
             ]
         )
         for points in curves:

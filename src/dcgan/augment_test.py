@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dcgan.checkpoint import read_json
 from dcgan.classify import Classifier, train_classifier
 from dcgan.confidence import Accuracy, accuracy, difference
-from dcgan.config import AugmentTestConfig, TrainConfig
+from dcgan.config import DEFAULT_PRESET, AugmentTestConfig, TrainConfig
 from dcgan.data import PackedImages, PackedWriter, open_data
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
@@ -164,10 +164,10 @@ def _own_generator(
             writer.terms = data.terms
             writer.source = {"name": data.name, "digest": data.digest}
         packed = PackedImages.open(part)
-    settings = TrainConfig(
+    settings = TrainConfig.from_preset(
+        DEFAULT_PRESET,
         data=str(part),
         condition="all",
-        batch=32,
         kimg=config.kimg,
         run_dir=str(out / "runs"),
         name=f"fraction-{share:g}",
@@ -181,7 +181,8 @@ def _own_generator(
         if (run / MODEL_FILE).is_file():
             generator = Generator.from_pretrained(run)
             made = read_json(run / "config.json")
-            if generator.about["dataset"]["digest"] == packed.digest and made["kimg"] == config.kimg:
+            same = (made["preset"], made["kimg"]) == (settings.preset, config.kimg)
+            if same and generator.about["dataset"]["digest"] == packed.digest:
                 print(f"dcgan: taking {run} for {share:g} of the data, from an earlier call", file=sys.stderr)
                 return generator
     outcome = train(settings)

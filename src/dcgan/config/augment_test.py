@@ -34,7 +34,7 @@ class AugmentTestConfig:
     flip: bool = True
     """Mirror images in the classic augmentation; not for labels that tell left from right."""
     kimg: float = 60.0
-    """kimg that each fraction's own generator is trained for, in steps of 32 images."""
+    """kimg that each fraction's own generator is trained for, with the default preset."""
     crop: str = "square"
     """For images that are not packed yet: square (centre), none (squeeze), or WxH (centre)."""
     out: str = "augment-test"
