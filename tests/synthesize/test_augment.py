@@ -19,9 +19,9 @@ from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.model_file import save_model
 from dcgan.models import Discriminator, Generator
-from dcgan.synthesize import augment
+from dcgan.synthesize import augment, disk
 from dcgan.synthesize.disk import Writer, refuse_place
-from dcgan.synthesize.landmarks import train_marker
+from dcgan.synthesize.landmarks import Marker, train_marker
 from dcgan.synthesize.screen import make_screen, scores
 
 LABELS = (Label("hair=red", "class"), Label("hair=grey", "class"), Label("smile", "binary"), Label("age", "number"))
@@ -182,7 +182,7 @@ def test_low_scores_and_copies_are_left_out(model: Path, tmp_path: Path) -> None
         make_screen(discriminator, images, codes, 0.25, small)
 
 
-def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path) -> None:
+def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = prepare(PrepareConfig(source="toy", out=str(tmp_path / "toy"), size=32, count=1500, workers=1))
     marker = train_marker(toy)
     assert toy.landmarks is not None
@@ -190,7 +190,15 @@ def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path) ->
     off = np.linalg.norm(marker.mark(toy.read(held_out)) - toy.landmarks[held_out], axis=2).mean(0)
     np.testing.assert_allclose(off, [marker.error[name] * 32 for name in toy.landmark_names], rtol=0.01)
     assert off.mean() < 1.0  # always marking the mean face is off by 2 pixels
+    learned_from = []
+
+    def train_once(data: PackedImages) -> Marker:
+        learned_from.append(data.digest)
+        return marker
+
+    monkeypatch.setattr(disk, "train_marker", train_once)
     written = augment(config(model, tmp_path / "out", landmarks=str(tmp_path / "toy")))
+    assert learned_from == [toy.digest]
     listed = rows(tmp_path / "out" / "landmarks.csv")
     assert [row["file"] for row in listed] == [row["file"] for row in rows(tmp_path / "out" / "labels.csv")]
     points = marker.mark(Generator.from_pretrained(model).sample([1_000_003]))[0]
