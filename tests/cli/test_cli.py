@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -94,6 +96,16 @@ def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_p
     assert "holds no model" in told("generate", str(tmp_path))
     assert "is no run" in told("info", str(tmp_path))
     assert not any(path.name.startswith("0") for path in tmp_path.iterdir())
+
+
+def test_what_may_not_be_read_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, run: Path
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("dcgan.train.state.file_digest", refuse)
+    assert "checkpoints" in one_line_error(capsys, "train", "--resume", str(run))
 
 
 def test_unknown_flags_exit_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:

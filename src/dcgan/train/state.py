@@ -198,7 +198,7 @@ def _told_if_unfit(folder: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, KeyError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise DcganError(
             f"{folder} holds a state of another kind than this run's, or of another version of dcgan ({reason}): "
             "go on with the version that the run's environment.json names, or start a new run"
