@@ -14,7 +14,9 @@ from dcgan.data.packed import Floats
 from dcgan.errors import DcganError
 
 FEWEST = 2  # images of each class, and of yes and of no
-SOURCES_OF_LABELS = "give images in one folder a class, with a labels.csv, CelebA with its list_attr_celeba.txt, or toy"
+SOURCES_OF_LABELS = (
+    "give images in one folder a class, with a labels.csv, CelebA with its list_attr_celeba.txt, toy or digits"
+)
 
 
 class Labelled(Protocol):

@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from dcgan.classify import Classifier, measure, train_classifier
 from dcgan.config import Label
 from dcgan.data import PackedImages, label_values
 from dcgan.data.cache import cache_folder
+from dcgan.data.packed import Floats
 from dcgan.errors import DcganError
 from dcgan.evaluate.fakes import GeneratedImages
 from dcgan.evaluate.kernel import KernelDistance, kernel_distance
@@ -25,8 +25,6 @@ FEWEST_OF_A_CLASS = 50
 """Images on either side below which a class's distance would mostly be noise."""
 MOST_READ_BACK = 2000  # fakes whose labels the classifier reads
 EPOCHS = 8.0
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Figures:
     kernel: KernelDistance
     """0 on average where both sides come from one distribution, at any count."""
 
-    lie: PrecisionRecall
+    precision_recall: PrecisionRecall
     """How both sides lie among each other."""
 
     def named(self, frechet: str) -> dict[str, float]:
@@ -37,7 +37,7 @@ class Figures:
         return {
             frechet: self.frechet_distance,
             "kernel_distance": self.kernel.value,
-            **dataclasses.asdict(self.lie),
+            **dataclasses.asdict(self.precision_recall),
         }
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from dcgan.checkpoint import json_digest, read_json, write_json, write_with
 from dcgan.data import PackedImages
 from dcgan.data.cache import cache_folder
+from dcgan.data.packed import Indices
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate.features import FeatureExtractor, extract_features
@@ -32,7 +33,6 @@ from dcgan.evaluate.figures import FEWEST, VERSION, frechet_name, measure
 from dcgan.images import Pixels
 
 CHUNK = 256  # images in memory at a time
-Indices = npt.NDArray[np.int64]
 Part = Literal["training", "held out", "all"]
 
 
