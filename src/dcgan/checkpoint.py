@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from dcgan.errors import DcganError
 
 if TYPE_CHECKING:
     import torch
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<suffix>\.\w+)?")  # eight letters are tempfile's
 
 
 @contextlib.contextmanager
@@ -85,6 +88,17 @@ def new_folder(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder` under temporary names; nobody may be writing there now."""
+    for path in folder.glob(".*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif match and Path(match["name"]).suffix == (match["suffix"] or ""):
+            with told_as_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -112,6 +112,15 @@ def test_pictures_of_other_names_among_the_samples_are_left_alone(tiny: Make) ->
     assert (run / "samples" / "kimg-final.png").read_bytes() == b"somebody's own"
 
 
+def test_what_a_kill_left_half_written_is_gone_after_a_resume(tiny: Make) -> None:
+    run = train(tiny(kimg=0.04)).run
+    for name in ("samples/.kimg-000000.040.png.a1b2c3d4.png", ".model.safetensors.a1b2c3d4.safetensors"):
+        (run / name).touch()
+    (run / "checkpoints" / ".00000005.a1b2c3d4").mkdir()
+    train(resumable_config(run), run)
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
+
+
 def test_sample_grids_come_in_the_order_of_their_kimg(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     for kimg in (1_000_000, 20, 0.5, 0):
