@@ -89,12 +89,16 @@ def read_evaluation(file: Path) -> Entry:
         return Entry(
             name=Path(values["model"]["path"]).name,
             protocol=values["protocol"],
-            measured=[Measured(kimg, values["figures"])],
-            floor=floor and floor["figures"],
+            measured=[Measured(kimg, _numbers(values["figures"]))],
+            floor=floor and _numbers(floor["figures"]),
             verdict=(audit["verdict"] or "").partition(":")[0] or None,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DcganError(f"{file} is damaged, or no result of dcgan evaluate ({error!r})") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DcganError(f"{file} is damaged, or no result of dcgan evaluate ({error!r}): evaluate again") from error
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
 
 
 def require_same_protocol(one: Entry, other: Entry) -> None:

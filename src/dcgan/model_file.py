@@ -29,6 +29,8 @@ FORMAT = 1
 def model_file(path: str | Path) -> Path:
     """The model file that `path` means: itself, `model.safetensors` in a folder or a Hugging Face repository, or the
     package's own for the word `pretrained`.
+
+    Raises `DcganError` if there is none.
     """
     if str(path) == PRETRAINED:
         return Path(__file__).with_name("pretrained") / MODEL_FILE
@@ -54,8 +56,8 @@ def save_model(
     """Write a self-describing model file; returns what it says of itself.
 
     `states` maps `generator` (moving average of weights) and `discriminator` to their state dicts; `about` is any
-    JSON-able description (data set, training progress, figures, terms of use). `half` rounds to float16, for half
-    the size.
+    JSON-able description (data set, training progress, figures, terms of use), to which `model_digest` is added.
+    `half` rounds to float16, for half the size.
     """
     tensors = {f"{role}.{name}": tensor for role, state in states.items() for name, tensor in state.items()}
     if half:
@@ -86,8 +88,8 @@ def save_folder(
 def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor], dict[str, Any]]:
     """A model file's configuration, its tensors (`generator.*`, `discriminator.*`), and what it says of itself.
 
-    `path` may be the folder of a run or checkpoint. The description gains `digest`, which covers tensors and
-    configuration.
+    Tensors are float32 on the CPU. `path` is what `model_file` takes. Raises `DcganError` for a file that is missing,
+    damaged, of another kind or of a version with other settings.
     """
     file = model_file(path)
     tensors, metadata = load_tensors(file)

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except PermissionError as error:  # such as a run of somebody else's
-        return complain(f"{error.filename}: {error.strerror}: ask its owner, or choose another place")
+        return complain(f"{error.filename or command}: {error.strerror}: ask its owner, or choose another place")
     return status
 
 
