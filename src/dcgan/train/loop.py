@@ -112,7 +112,7 @@ class Trainer:
             if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
                 last_checkpoint, saved_step = state.seconds, state.step
-        if state.step != saved_step:  # nor if no step was left: a kill may have come between checkpoint and model file
+        if state.step != saved_step:  # or no step was left: a kill may have come between checkpoint and model file
             self.checkpoint(tracker)
 
     def asked_to_stop(self) -> bool:
