@@ -17,6 +17,7 @@ from torch import nn
 
 from dcgan import models
 from dcgan.cli import main
+from dcgan.convolution import ToNumber
 from dcgan.models import Discriminator, Generator
 
 
@@ -62,10 +63,25 @@ def upsampling() -> None:
     vars(models)["TransposedConvolution"] = Upsampled
 
 
+def batch_spread() -> None:
+    """The spread over the batch as one more feature of the discriminator's last map (Karras et al. 2018, section 3)."""
+
+    class WithSpread(ToNumber):
+        def __init__(self, channels: int, bias: bool) -> None:
+            super().__init__(channels + 1, bias)
+
+        def forward(self, images: torch.Tensor) -> Any:
+            spread = images.float().var(0, correction=0).add(1e-8).sqrt().mean()
+            return super().forward(torch.cat([images, spread.to(images.dtype).expand(len(images), 1, 4, 4)], 1))
+
+    vars(models)["ToNumber"] = WithSpread
+
+
 LEVERS: dict[str, Callable[[], None]] = {
     "he-weights": he_weights,
     "spectral-norm": spectral_norm,
     "upsampling": upsampling,
+    "batch-spread": batch_spread,
 }
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "no-decay": {**RELATIVISTIC, "lr_decay": "none"},
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
-    "two-rates": {**RELATIVISTIC, "discriminator_lr": 1e-3},
+    "fast-discriminator": {**RELATIVISTIC, "discriminator_lr": 1e-3},
+    "fast-generator": {**RELATIVISTIC, "generator_lr": 1e-3},
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
     # Of bench/levers.py.
     **{lever: {**RELATIVISTIC, "lever": lever} for lever in LEVERS},
