@@ -8,20 +8,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import faults
 import hostile
 import numpy as np
 import torch
+from trials import TINY, Bench, Outcome, Tally, attempt, newest_run
 
 from dcgan.checkpoint import load_tensors
 from dcgan.data import PackedImages
 from dcgan.explore.files import Direction, write_directions, write_latents, write_names
 from dcgan.models import Generator
 
-Check = Callable[[faults.Bench, Path, Path], tuple[str, str | None]]
+Check = Callable[[Bench, Path, Path], tuple[str, str | None]]
 
 
-def damage_files(bench: faults.Bench, count: int, draw: random.Random, tally: faults.Tally) -> None:
+def damage_files(bench: Bench, count: int, draw: random.Random, tally: Tally) -> None:
     """Damage one file in a copy of a half-finished run and of its data, and use both; `count` times."""
     whole = bench.folder / "undamaged"
     make(bench, whole)
@@ -39,19 +39,19 @@ def damage_files(bench: faults.Bench, count: int, draw: random.Random, tally: fa
         shutil.rmtree(place)
 
 
-def make(bench: faults.Bench, place: Path) -> None:
+def make(bench: Bench, place: Path) -> None:
     """A run that has some way to go, with all that is kept beside its model; and its data."""
     shutil.copytree(bench.data, place / "faces")
     (place / "photos").mkdir()
     for number in range(9):
         (place / "photos" / f"{number}.png").write_bytes(hostile.image(random.Random(number), "png"))
-    faults.attempt(["prepare", place / "photos", place / "listed", "--size", "32", "--workers", "1"])
-    half = list(faults.TINY)
+    attempt(["prepare", place / "photos", place / "listed", "--size", "32", "--workers", "1"])
+    half = list(TINY)
     half[half.index("--kimg") + 1] = "0.056"
-    outcome = faults.attempt(["train", bench.data, "--run-dir", place / "runs", *half])
+    outcome = attempt(["train", bench.data, "--run-dir", place / "runs", *half])
     if outcome.status:
         raise SystemExit(outcome.output)
-    run = faults.newest_run(place / "runs")
+    run = newest_run(place / "runs")
     generator = Generator.from_pretrained(run)
     write_names(run / "model.names.json", generator, {"hat": [1, 2], "plain": [3]})
     vector = torch.nn.functional.normalize(torch.arange(8.0), dim=0)
@@ -78,15 +78,15 @@ def _damage(file: Path, draw: random.Random) -> str:
     return f"{how} at {at}"
 
 
-def resumed(bench: faults.Bench, place: Path, file: Path) -> tuple[str, str | None]:
+def resumed(bench: Bench, place: Path, file: Path) -> tuple[str, str | None]:
     """Going on with the run gives the very weights, or an error that names the file; so do both when it is mended."""
     outcome = bench.train(place / "runs")
     if outcome.status == 0 and outcome.fault is None:
-        return "the same bits", bench.differing(faults.newest_run(place / "runs"), figures=False)
+        return "the same bits", bench.differing(newest_run(place / "runs"), figures=False)
     return "clear error", outcome.fault or _unnamed(outcome, file)
 
 
-def edited(bench: faults.Bench, place: Path, file: Path) -> tuple[str, str | None]:
+def edited(bench: Bench, place: Path, file: Path) -> tuple[str, str | None]:
     """Settings may be edited by hand: damage that leaves them valid cannot be told from that."""
     before = file.read_bytes()
     try:
@@ -97,22 +97,22 @@ def edited(bench: faults.Bench, place: Path, file: Path) -> tuple[str, str | Non
     if outcome.status == 0 and outcome.fault is None:
         if changed:
             return "taken for an edited setting", None
-        return "the same bits", bench.differing(faults.newest_run(place / "runs"), figures=False)
+        return "the same bits", bench.differing(newest_run(place / "runs"), figures=False)
     return "clear error", outcome.fault or _unnamed(outcome, file, "tiny")
 
 
-def verified(bench: faults.Bench, place: Path, file: Path) -> tuple[str, str | None]:
+def verified(bench: Bench, place: Path, file: Path) -> tuple[str, str | None]:
     """`info --verify` finds whatever would change a value that is read."""
     target = file if file.suffix == ".safetensors" else file.parent
     if file.suffix != ".safetensors":
-        trained = faults.attempt(["train", target, "--run-dir", place / "other", *faults.TINY])
+        trained = attempt(["train", target, "--run-dir", place / "other", *TINY])
         if trained.fault is not None:
             return "", trained.fault
     else:
-        grid = faults.attempt(["generate", target, "--seeds", "0-3", "--grid", place / "grid.png"])
+        grid = attempt(["generate", target, "--seeds", "0-3", "--grid", place / "grid.png"])
         if grid.fault is not None:
             return "", grid.fault
-    outcome = faults.attempt(["info", target, "--verify"])
+    outcome = attempt(["info", target, "--verify"])
     if outcome.status == 0 and outcome.fault is None:
         original = bench.folder / "undamaged" / target.relative_to(place)
         return "no value changed", None if _same_values(target, original) else "not noticed by info --verify"
@@ -139,10 +139,10 @@ def _same_values(one: Path, other: Path) -> bool:
 def used(*command: object) -> Check:
     """A check that a command ends well, or names the file."""
 
-    def check(bench: faults.Bench, place: Path, file: Path) -> tuple[str, str | None]:
-        run = faults.newest_run(place / "runs")
+    def check(bench: Bench, place: Path, file: Path) -> tuple[str, str | None]:
+        run = newest_run(place / "runs")
         words = {"RUN": run, "FILE": file, "OUT": place / "out.png"}
-        outcome = faults.attempt([words.get(str(word), word) for word in command])
+        outcome = attempt([words.get(str(word), word) for word in command])
         if outcome.status == 0:
             return "still read", outcome.fault
         return "clear error", outcome.fault or _unnamed(outcome, file, "no name", "smile")
@@ -150,7 +150,7 @@ def used(*command: object) -> Check:
     return check
 
 
-def _unnamed(outcome: faults.Outcome, file: Path, *others: str) -> str | None:
+def _unnamed(outcome: Outcome, file: Path, *others: str) -> str | None:
     """What is wrong with an error that names neither the file nor its folder."""
     named: Sequence[str] = (file.name, file.parent.name, *others)
     return None if any(name in outcome.output for name in named) else f"does not name {file.name}: {outcome.output}"

@@ -14,9 +14,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import faults
 import numpy as np
 from PIL import Image
+from trials import Outcome, Tally, attempt
 
 from dcgan.data import PackedImages
 
@@ -30,7 +30,7 @@ NAMES = (
 )
 
 
-def feed(folder: Path, count: int, draw: random.Random, tally: faults.Tally) -> None:
+def feed(folder: Path, count: int, draw: random.Random, tally: Tally) -> None:
     """Prepare `count` mutants: three in four are images, in folders of 25 with three good ones; the rest archives."""
     place = folder / "hostile"
     place.mkdir()
@@ -42,7 +42,7 @@ def feed(folder: Path, count: int, draw: random.Random, tally: faults.Tally) -> 
         _feed_archive(place, draw, tally)
 
 
-def _feed_images(place: Path, count: int, draw: random.Random, tally: faults.Tally) -> None:
+def _feed_images(place: Path, count: int, draw: random.Random, tally: Tally) -> None:
     source = place / "in" / "source"
     source.mkdir(parents=True)
     kinds = []
@@ -68,7 +68,7 @@ def _feed_images(place: Path, count: int, draw: random.Random, tally: faults.Tal
     shutil.rmtree(place / "out", ignore_errors=True)
 
 
-def _feed_archive(place: Path, draw: random.Random, tally: faults.Tally) -> None:
+def _feed_archive(place: Path, draw: random.Random, tally: Tally) -> None:
     make = draw.choice(ARCHIVES)
     (place / "in").mkdir()
     source = make(place / "in", draw)
@@ -81,11 +81,11 @@ def _feed_archive(place: Path, draw: random.Random, tally: faults.Tally) -> None
     shutil.rmtree(place / "out", ignore_errors=True)
 
 
-def _prepare(place: Path, source: Path) -> tuple[faults.Outcome, str | None]:
+def _prepare(place: Path, source: Path) -> tuple[Outcome, str | None]:
     """Prepare into `out`, from another folder; what was wrong with how it ended, or written elsewhere."""
     before = _listing(place)
     (place / "out").mkdir()
-    outcome = faults.attempt(["prepare", source, place / "out" / "set", "--size", "8", "--workers", "1"])
+    outcome = attempt(["prepare", source, place / "out" / "set", "--size", "8", "--workers", "1"])
     fault = outcome.fault
     if fault is None and outcome.megabytes > MEGABYTES:
         fault = f"took {outcome.megabytes:.0f} MB"

@@ -16,7 +16,8 @@ import numpy as np
 from dcgan.checkpoint import read_json
 from dcgan.data import PackedImages
 from dcgan.explore.files import beside, read_directions, write_directions
-from dcgan.models import PRETRAINED, Discriminator, Generator, model_file, save_model
+from dcgan.model_file import PRETRAINED, model_file, save_model
+from dcgan.models import Discriminator, Generator
 
 LARGEST = 16_000_000  # bytes: it is downloaded by everyone who installs the package
 

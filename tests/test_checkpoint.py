@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from dcgan.checkpoint import (
+    json_digest,
     load_tensors,
     new_folder,
     read_json,
+    remove_left_overs,
     save_tensors,
     tensors_digest,
     write_bytes,
@@ -100,3 +103,38 @@ def test_the_digest_sees_names_types_shapes_values_and_settings() -> None:
         ({"a": value}, {"size": 1}),
     ]
     assert len({tensors_digest(tensors, settings) for tensors, settings in variants}) == len(variants)
+
+
+def test_the_digest_of_json_is_that_of_its_values() -> None:
+    assert json_digest({"a": [1, None], "b": 2.5}) == json_digest({"b": 2.5, "a": [1, None]})
+    assert json_digest({"a": 1}) != json_digest({"a": 1.0})
+    # Data sets and checkpoints are known by it: it must stay what it is.
+    assert json_digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """After which nothing is tidied up."""
+
+    def fail(_: object) -> None:
+        raise Killed
+
+    def fail_in_folder() -> None:
+        with new_folder(tmp_path / "00000005") as folder:
+            (folder / "state.json").touch()
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        patch.setattr(shutil, "rmtree", lambda path, ignore_errors=False: None)
+        for name in ("kimg-000000.040.png", "model.safetensors", "bare"):
+            with pytest.raises(Killed):
+                write_with(tmp_path / name, fail)
+        with pytest.raises(Killed):
+            fail_in_folder()
+    assert len(left_in(tmp_path)) == 4
+    others = [".DS_Store", ".lock", ".nfs000000000001", ".notes.txt", "model.safetensors", ".kimg.png.abcdefgh.txt"]
+    for name in others:
+        (tmp_path / name).touch()
+    remove_left_overs(tmp_path)
+    assert left_in(tmp_path) == sorted(others)

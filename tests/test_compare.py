@@ -105,7 +105,13 @@ def test_what_holds_no_figures_is_told(tmp_path: Path) -> None:
         write_json(tmp_path / "evaluation.json", values)
         with pytest.raises(DcganError, match="no result of dcgan evaluate"):
             read_entry(tmp_path)
+    whole = json.loads((evaluation(tmp_path / "whole", 2.0) / "evaluation.json").read_text())
+    for key, odd in (("figures", ["FD-small"]), ("figures", {"FD-small": "low"}), ("floor", {"figures": 1})):
+        write_json(tmp_path / "evaluation.json", {**whole, key: odd})
+        with pytest.raises(DcganError, match="no result of dcgan evaluate"):
+            read_entry(tmp_path)
     unsaid = run(tmp_path / "unsaid", {1: 1.0})
-    write_json(unsaid / "environment.json", {})
-    with pytest.raises(DcganError, match="does not say how"):
-        read_entry(unsaid)
+    for environment in ({}, [], {"evaluation": None}, {"evaluation": "small"}):
+        write_json(unsaid / "environment.json", environment)
+        with pytest.raises(DcganError, match="does not say how"):
+            read_entry(unsaid)

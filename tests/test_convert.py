@@ -21,7 +21,8 @@ from dcgan.config import ImportConfig
 from dcgan.convert import import_model
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, read_model
+from dcgan.model_file import read_model
+from dcgan.models import Discriminator, Generator
 
 # Channels of the hidden layers from 4x4 upwards, for a width of 4.
 WIDTHS = {32: [16, 8, 4], 64: [32, 16, 8, 4], 128: [32, 32, 16, 8, 4]}

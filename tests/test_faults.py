@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import damage
 import faults
 import hostile
+import trials
 
 from dcgan import config
 from dcgan.config import from_json, parse_amounts, parse_list, parse_seeds
@@ -35,50 +36,50 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="every trial is 
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[faults.Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trials.Bench]:
     with pytest.MonkeyPatch.context() as patch:  # what the harness changes for its forks
         patch.setattr(tracking, "plot_losses", tracking.plot_losses)
         patch.setattr(writer, "SECONDS_BETWEEN_COMMITS", writer.SECONDS_BETWEEN_COMMITS)
-        yield faults.Bench(tmp_path_factory.mktemp("faults"))
+        yield trials.Bench(tmp_path_factory.mktemp("faults"))
 
 
-def test_training_goes_on_to_the_same_bits_after_kills_at_random_moments(bench: faults.Bench) -> None:
-    tally = faults.Tally()
+def test_training_goes_on_to_the_same_bits_after_kills_at_random_moments(bench: trials.Bench) -> None:
+    tally = trials.Tally()
     faults.kill_training(bench, 3, random.Random(1), tally)
     faults.kill_prepare(bench, 2, random.Random(1), tally)
     assert not tally.failures, tally.failures
 
 
-def test_a_full_disk_is_told_and_a_larger_one_goes_on(bench: faults.Bench) -> None:
+def test_a_full_disk_is_told_and_a_larger_one_goes_on(bench: trials.Bench) -> None:
     if not faults.can_mount(bench.folder):
         pytest.skip("a small tmpfs cannot be mounted here")
-    tally = faults.Tally()
+    tally = trials.Tally()
     faults.fill_disks(bench, 3, random.Random(1), tally)
     assert not tally.failures, tally.failures
 
 
-def test_damage_is_told_or_does_not_matter(bench: faults.Bench) -> None:
-    tally = faults.Tally()
+def test_damage_is_told_or_does_not_matter(bench: trials.Bench) -> None:
+    tally = trials.Tally()
     damage.damage_files(bench, len(damage.KINDS), random.Random(2), tally)
     assert not tally.failures, tally.failures
 
 
 def test_hostile_images_and_archives_are_packed_skipped_or_told(tmp_path: Path) -> None:
-    tally = faults.Tally()
+    tally = trials.Tally()
     hostile.feed(tmp_path, 50, random.Random(3), tally)
     assert not tally.failures, tally.failures
 
 
-def test_the_harness_notices_what_it_is_there_to_notice(bench: faults.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_notices_what_it_is_there_to_notice(bench: trials.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> int:
         raise OSError("as a bug would")
 
     with monkeypatch.context() as patch:
-        patch.setattr(faults.dcgan.cli, "main", fails)
-        assert "traceback: OSError" in str(faults.attempt(["info", bench.run]).fault)
-    outcome = faults.attempt(["train", bench.data, "--run-dir", bench.folder / "other", *faults.TINY, "--seed", "1"])
+        patch.setattr(trials.dcgan.cli, "main", fails)
+        assert "traceback: OSError" in str(trials.attempt(["info", bench.run]).fault)
+    outcome = trials.attempt(["train", bench.data, "--run-dir", bench.folder / "other", *trials.TINY, "--seed", "1"])
     assert outcome.status == 0
-    assert "differ" in str(bench.differing(faults.newest_run(bench.folder / "other")))
+    assert "differ" in str(bench.differing(trials.newest_run(bench.folder / "other")))
 
 
 json_values = st.recursive(

@@ -20,7 +20,8 @@ from dcgan.cli import main
 from dcgan.config import ModelConfig
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE, Discriminator, Generator, save_model
+from dcgan.model_file import MODEL_FILE, save_model
+from dcgan.models import Discriminator, Generator
 
 CONFIG = ModelConfig(size=32, latent_size=8, generator_width=4, discriminator_width=4)
 ABOUT = {

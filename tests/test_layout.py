@@ -26,6 +26,7 @@ LAYERS = [
     {"evaluate"},
     {"classify"},
     {"models", "losses", "diffaug", "data"},
+    {"model_file"},
     {"animation", "conditions", "hub"},
     {"images", "draws", "device", "convolution", "confidence"},
     {"checkpoint", "config"},

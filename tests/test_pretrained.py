@@ -11,7 +11,8 @@ from PIL import Image
 from dcgan.cli import main
 from dcgan.explore.files import beside, read_directions
 from dcgan.info import describe
-from dcgan.models import PRETRAINED, Discriminator, Generator, model_file
+from dcgan.model_file import PRETRAINED, model_file
+from dcgan.models import Discriminator, Generator
 
 
 def test_it_is_whole_small_and_says_what_it_is() -> None:

@@ -23,7 +23,8 @@ from dcgan.data import PackedImages, PackedWriter, open_data
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.images import Pixels
-from dcgan.models import MODEL_FILE, Generator
+from dcgan.model_file import MODEL_FILE
+from dcgan.models import Generator
 from dcgan.represent.tasks import Floats, Indices, Task, draw_labelled, find_tasks
 from dcgan.train import train
 

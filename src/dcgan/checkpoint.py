@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from dcgan.errors import DcganError
 
 if TYPE_CHECKING:
     import torch
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<suffix>\.\w+)?")  # eight letters are tempfile's
 
 
 @contextlib.contextmanager
@@ -87,6 +90,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_left_overs(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder` under temporary names; nobody may be writing there now."""
+    for path in folder.glob(".*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif match and Path(match["name"]).suffix == (match["suffix"] or ""):
+            with told_as_errors(path):
+                path.unlink(missing_ok=True)
+
+
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as safetensors, on the CPU and contiguous (it refuses channels_last), with metadata."""
     from safetensors import SafetensorError
@@ -125,6 +139,11 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_digest(value: object) -> str:
+    """SHA-256 of a JSON-able value, in hexadecimal; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], configuration: object) -> str:

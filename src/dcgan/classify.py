@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dcgan.checkpoint import load_tensors, save_tensors, tensors_digest
 from dcgan.config import Label, label_groups
+from dcgan.data.labels import SOURCES_OF_LABELS, Labelled
 from dcgan.draws import epoch_order, generator_for
 from dcgan.errors import DcganError
 from dcgan.images import Pixels, to_input, to_signed
@@ -29,19 +30,12 @@ FORMAT = 1
 _BATCH = 256  # images read at a time, which matters for memory only
 
 
-class LabelledImages(Protocol):
+class LabelledImages(Labelled, Protocol):
     """What the classifier learns from: a `PackedImages`, or anything that has these."""
 
-    name: str
     digest: str
     size: int
     channels: int
-    label_names: tuple[str, ...]
-    label_kinds: tuple[str, ...]
-
-    @property
-    def labels(self) -> npt.NDArray[np.float32] | None:
-        """N x L, NaN where unknown."""
 
     def read(self, indices: npt.ArrayLike) -> Pixels:
         """Images of these indices, uint8 n x size x size x channels."""
@@ -220,7 +214,7 @@ def measure(classifier: Classifier, data: LabelledImages, indices: npt.NDArray[n
 def _columns(data: LabelledImages, labels: Sequence[str] | None) -> list[int]:
     """Places of labels in the data's own; of all of them if None."""
     if data.labels is None or not data.label_names:
-        raise DcganError(f"{data.name} has no labels: give images in one folder a class, CelebA with its list, or toy")
+        raise DcganError(f"{data.name} has no labels: {SOURCES_OF_LABELS}")
     names = data.label_names if labels is None else labels
     for name in names:
         if name not in data.label_names:

@@ -59,10 +59,11 @@ def read_entry(path: Path) -> Entry:
     A run's own figures come before an evaluation in its folder: name that folder to have the evaluation.
     """
     if (path / METRICS_FILE).is_file():
-        measured = [
-            Measured(record["kimg"], record["evaluation"]) for record in read_metrics(path) if "evaluation" in record
-        ]
-        if measured:
+        judged = [record for record in read_metrics(path) if "evaluation" in record]
+        if judged:
+            # environment.json tells of the last session, which may have judged by another extractor than those before.
+            names = judged[-1]["evaluation"].keys()
+            measured = [Measured(r["kimg"], r["evaluation"]) for r in judged if r["evaluation"].keys() == names]
             return Entry(path.name, run_protocol(path), measured, None, None)
     for file in (path, path / RESULT_FILE, path / "evaluation" / RESULT_FILE):
         if file.is_file():
@@ -72,9 +73,10 @@ def read_entry(path: Path) -> Entry:
 
 def run_protocol(run: Path) -> Mapping[str, Any]:
     """What a run's quick figures were measured under."""
-    protocol: Mapping[str, Any] | None = read_json(run / "environment.json").get("evaluation")
-    if protocol is None:
-        raise DcganError(f"{run} does not say how its figures were measured")
+    environment = read_json(run / "environment.json")
+    protocol = environment.get("evaluation") if isinstance(environment, dict) else None
+    if not isinstance(protocol, dict):
+        raise DcganError(f"{run}/environment.json does not say how the run's figures were measured: leave the run out")
     return protocol
 
 
@@ -87,12 +89,16 @@ def read_evaluation(file: Path) -> Entry:
         return Entry(
             name=Path(values["model"]["path"]).name,
             protocol=values["protocol"],
-            measured=[Measured(kimg, values["figures"])],
-            floor=floor and floor["figures"],
+            measured=[Measured(kimg, _numbers(values["figures"]))],
+            floor=floor and _numbers(floor["figures"]),
             verdict=(audit["verdict"] or "").partition(":")[0] or None,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DcganError(f"{file} is damaged, or no result of dcgan evaluate ({error!r})") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DcganError(f"{file} is damaged, or no result of dcgan evaluate ({error!r}): evaluate again") from error
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
 
 
 def require_same_protocol(one: Entry, other: Entry) -> None:

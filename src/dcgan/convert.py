@@ -22,7 +22,8 @@ from dcgan import __version__
 from dcgan.checkpoint import file_digest, load_tensors
 from dcgan.config import PRESETS, SIZES, ImportConfig, ModelConfig
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, channels_of, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator, channels_of
 
 # Sequences nested in others too, such as main.0.1.weight; what comes before the numbers names the sequence.
 _LAYER = re.compile(r"(?:(?P<sequence>.*?)\.)?(?P<place>\d+(?:\.\d+)*)\.(?P<name>[a-z_]+)")
@@ -194,7 +195,9 @@ def guess_settings(generator: Stack, discriminator: Stack | None, config: Import
                 )
     size = 4 * 2 ** (len(generator.shapes) - 1)
     if size not in SIZES:
-        raise DcganError(f"{path}: {generator.name!r} makes images of {size}x{size}, and ours are of {SIZES}")
+        raise DcganError(
+            f"{path}: {generator.name!r} makes images of {size}x{size}, and ours are {_in_words(SIZES, ', ')} wide"
+        )
     settings = ModelConfig(
         size=size,
         channels=generator.shapes[-1][1],
@@ -211,8 +214,10 @@ def guess_settings(generator: Stack, discriminator: Stack | None, config: Import
         ours = channels_of(settings.discriminator_width, settings.stages)[::-1]
         _require_channels(found, ours, discriminator, path)
         if discriminator.shapes[0][1] != settings.channels:
-            raise DcganError(f"{discriminator.name!r} takes images of {discriminator.shapes[0][1]} channels, and "
-                             f"the generator makes {settings.channels}")  # fmt: skip
+            raise DcganError(
+                f"{path}: {discriminator.name!r} takes images of {discriminator.shapes[0][1]} channels, and "
+                f"the generator makes {settings.channels}: give the two that were trained together"
+            )
     return settings
 
 

@@ -35,9 +35,8 @@ def download(repository: str, file: str) -> Path:
     try:
         return Path(client.hf_hub_download(repository, file, library_name="dcgan"))
     except (OSError, ValueError) as error:  # all that the client raises is one of these
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DcganError(
-            f"{repository} is no path here, and {file} cannot be had from Hugging Face: {reason}"
+            f"{repository} is no path here, and {file} cannot be had from Hugging Face: {_first_line(error)}"
         ) from error
 
 
@@ -61,8 +60,7 @@ def upload(folder: Path, repository: str, *, private: bool = False, token: str |
             commit_message="Upload a model of dcgan",
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DcganError(f"cannot upload to {repository}: {reason} (log in with: hf auth login)") from error
+        raise DcganError(f"cannot upload to {repository}: {_first_line(error)} (log in with: hf auth login)") from error
     return str(address)
 
 
@@ -135,6 +133,11 @@ def _flat(values: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{name}{key}: ")
         else:
             yield f"{name}{key}".replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _first_line(error: Exception) -> str:
+    """What the client says, of which all but the first line is advice for programmers."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _client() -> Any:

@@ -17,8 +17,8 @@ from dcgan.checkpoint import write_bytes
 from dcgan.errors import DcganError
 
 Pixels = npt.NDArray[np.uint8]
+GRID_GAP = 2  # pixels between the images of a grid
 _GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow's conversion
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _FILE_TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -55,12 +55,20 @@ def to_pixels(images: torch.Tensor) -> Pixels:
     return to_levels(images.detach()).contiguous().cpu().numpy()
 
 
-def make_grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
-    """Tile uint8 N x H x W x C into one H' x W' x C picture, row by row, as near to square as can be."""
+def grid_columns(count: int) -> int:
+    """Images in a row of a grid of `count` that is as near to square as can be."""
+    return math.ceil(math.sqrt(count))
+
+
+def make_grid(pixels: Pixels, columns: int | None = None, gap: int = GRID_GAP) -> Pixels:
+    """Tile uint8 N x H x W x C into one H' x W' x C picture, row by row, `gap` white pixels apart.
+
+    `columns` is by default what `grid_columns` says. Raises `DcganError` for no images.
+    """
     count, height, width, channels = pixels.shape
     if count == 0:
         raise DcganError("there is no image to put into a grid")
-    columns = columns or math.ceil(math.sqrt(count))
+    columns = columns or grid_columns(count)
     rows = math.ceil(count / columns)
     sheet = np.full((rows, columns, height + gap, width + gap, channels), 255, np.uint8)
     sheet.reshape(rows * columns, height + gap, width + gap, channels)[:count, :height, :width] = pixels

@@ -11,7 +11,7 @@ from dcgan.checkpoint import read_json
 from dcgan.config import TrainConfig, from_json
 from dcgan.data import PackedImages
 from dcgan.errors import DcganError
-from dcgan.models import PRETRAINED, model_digest, read_model
+from dcgan.model_file import PRETRAINED, model_digest, read_model
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE, checkpoints
 from dcgan.train.state import STATE_FILE, check_checkpoint, read_counters
 from dcgan.train.tracking import read_metrics
@@ -40,7 +40,7 @@ def describe_model(path: Path, verify: bool) -> dict[str, Any]:
     """A model file: its networks, and what it says of its training."""
     config, tensors, about = read_model(path)
     settings = dataclasses.asdict(config)
-    if verify and model_digest(tensors, config) != about["digest"]:
+    if verify and model_digest(tensors, config) != about.get("digest"):
         raise DcganError(f"{path} is damaged: its tensors do not have the digest it names")
     parameters = {
         role: sum(tensor.numel() for name, tensor in tensors.items() if name.startswith(f"{role}."))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,17 +49,35 @@ def run(tmp_path_factory: pytest.TempPathFactory, faces32: PackedImages) -> Path
     return folder / "00000-a"
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_answers_without_torch(command: str) -> None:
-    code = (
-        "import sys\nfrom dcgan.cli import main\n"
-        "try: main(sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
-        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+@pytest.fixture(scope="module")
+def help_of() -> dict[str, tuple[int, str, list[str]]]:
+    """Of every command's --help: the exit status, what it prints, and what heavy modules it has imported."""
+    code = """
+import contextlib, io, json, sys
+from dcgan.cli import main
+found = {}
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            status = main([*command.split(), "--help"])
+        except SystemExit as end:
+            status = end.code or 0
+    found[command] = status, out.getvalue(), [name for name in ("torch", "numpy") if sys.modules.get(name)]
+print(json.dumps(found))
+"""
+    command = [sys.executable, "-c", code, "", *COMMANDS]
+    found: dict[str, tuple[int, str, list[str]]] = json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     )
-    arguments = [*command.split(), "--help"]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "usage: dcgan" in result.stdout
+    return found
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_answers_without_torch(command: str, help_of: dict[str, tuple[int, str, list[str]]]) -> None:
+    status, text, imported = help_of[command]
+    assert status == 0
+    assert "usage: dcgan" in text
+    assert imported == []
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,12 +105,25 @@ def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_p
     assert "not the folder of a run" in told("train", "--resume", str(tmp_path))
     assert "preset must be one of" in told("train", "toy", "--preset", "nice")
     assert "cannot read" in told("train", "toy", "--config", str(tmp_path / "none.json"))
+    for settings, complaint in (("[]", "must hold a JSON object"), ('{"preset": []}', "preset cannot be []")):
+        (tmp_path / "odd.json").write_text(settings)
+        assert complaint in told("train", "toy", "--config", str(tmp_path / "odd.json"))
     assert "seeds must look like" in told("generate", str(run), "--seeds", "a-b")
     assert "only a checkpoint's folder" in told("generate", str(run), "--raw-weights")
     assert "must end in" in told("generate", str(run), "--grid", str(tmp_path / "a.tiff"))
     assert "holds no model" in told("generate", str(tmp_path))
     assert "is no run" in told("info", str(tmp_path))
     assert not any(path.name.startswith("0") for path in tmp_path.iterdir())
+
+
+def test_what_may_not_be_read_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, run: Path
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("dcgan.train.state.file_digest", refuse)
+    assert "checkpoints" in one_line_error(capsys, "train", "--resume", str(run))
 
 
 def test_unknown_flags_exit_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ from dcgan.conditions import Condition
 from dcgan.config import EvaluateConfig, Label, ModelConfig
 from dcgan.data import PackedImages, PackedWriter
 from dcgan.draws import generator_for
-from dcgan.evaluate import Evaluation, ModuleExtractor, evaluate, summary, write_report
-from dcgan.evaluate.by_class import FEWEST_OF_A_CLASS
+from dcgan.evaluate import Evaluation, ModuleExtractor, by_class, evaluate, summary, write_report
+from dcgan.evaluate.by_class import FEWEST_OF_A_CLASS, label_reader
 from dcgan.images import Pixels
 from dcgan.models import Generator
 
@@ -111,3 +111,16 @@ def test_data_without_the_labels_are_told_of(people: PackedImages, small: Module
     evaluation = judge(people, small)
     assert evaluation.by_class is None
     assert any("DATA lacks the labels that MODEL was told: dark, light" in note for note in evaluation.notes)
+
+
+def test_a_damaged_classifier_in_the_cache_is_trained_anew(
+    people: PackedImages, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(by_class, "EPOCHS", 0.1)
+    labels = (Label("glasses", "binary"),)
+    digest = label_reader(people, labels).digest
+    (path,) = (cache / "classifiers").iterdir()
+    whole = path.read_bytes()
+    path.unlink()  # tensors read from it may be views of the file
+    path.write_bytes(whole[:1000])
+    assert label_reader(people, labels).digest == digest

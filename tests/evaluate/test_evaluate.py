@@ -33,7 +33,7 @@ from dcgan.evaluate.features import Images
 from dcgan.evaluate.figures import frechet_name, measure
 from dcgan.evaluate.inception import SHA256_PREFIX
 from dcgan.evaluate.memorisation import Audit
-from dcgan.evaluate.reals import draw_order, real_features
+from dcgan.evaluate.reals import draw_order, floor, real_features
 from dcgan.images import save_image
 from dcgan.models import Generator
 from dcgan.train import train
@@ -137,6 +137,19 @@ def test_the_second_evaluation_is_the_first_without_its_reals(
     assert found[0].figures == found[1].figures
     assert found[0].floor == found[1].floor
     assert found[0].audit == found[1].audit
+
+
+def test_what_is_damaged_in_the_cache_is_made_anew(people: PackedImages, small: ModuleExtractor) -> None:
+    reals = real_features(people, small, 100)
+    best = floor(reals, small, 40, 40)
+    assert best is not None
+    reals.path.write_bytes(reals.path.read_bytes()[:1000])
+    (kept,) = reals.path.parent.glob("floor-*.json")
+    again = real_features(people, small, 100)
+    assert torch.equal(again.features, reals.features)
+    for damaged in ("[]", "{", '{"another": 1.0}'):
+        kept.write_text(damaged)
+        assert floor(again, small, 40, 40) == best
 
 
 def test_a_cached_reference_grows(people: PackedImages, small: ModuleExtractor) -> None:

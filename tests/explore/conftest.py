@@ -17,7 +17,8 @@ from dcgan.config import ModelConfig
 from dcgan.data import toy
 from dcgan.draws import draw_latents, generator_for
 from dcgan.images import to_signed
-from dcgan.models import Discriminator, Generator, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator
 
 ATTRIBUTES = ("long_hair", "glasses", "hat", "beard", "pose", "skin")
 SIZE, LATENT_SIZE = 32, 8

@@ -15,7 +15,8 @@ from dcgan.draws import generator_for
 from dcgan.explore import find_latents, from_features, from_weights, learn_directions
 from dcgan.explore.principal import first_layer
 from dcgan.images import Pixels, save_image
-from dcgan.models import Discriminator, Generator, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator
 
 LABELS = (Label("dark", "class"), Label("light", "class"), Label("smile", "binary"))
 

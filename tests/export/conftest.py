@@ -11,7 +11,8 @@ from torch import nn
 
 from dcgan.config import Label, ModelConfig
 from dcgan.draws import generator_for
-from dcgan.models import MODEL_FILE, Discriminator, Generator, save_model
+from dcgan.model_file import MODEL_FILE, save_model
+from dcgan.models import Discriminator, Generator
 
 Network = TypeVar("Network", bound=nn.Module)
 

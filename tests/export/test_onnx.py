@@ -17,7 +17,8 @@ from dcgan.errors import DcganError
 from dcgan.export import onnx as exporter
 from dcgan.export import write_onnx
 from dcgan.images import to_pixels
-from dcgan.models import Discriminator, Generator, read_model
+from dcgan.model_file import read_model
+from dcgan.models import Discriminator, Generator
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -15,7 +15,8 @@ from dcgan.data import PackedImages
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.images import save_image
-from dcgan.models import Discriminator, Generator, save_model
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator
 from dcgan.represent.activations import features
 from dcgan.represent.nearest import nearest, search
 

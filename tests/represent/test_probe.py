@@ -16,6 +16,7 @@ from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.models import Discriminator
 from dcgan.represent.probe import Probe, judge, probe
+from dcgan.represent.report import results_folder
 from dcgan.represent.tasks import draw_labelled, find_tasks
 
 N, HELD_OUT = 400, 150
@@ -151,3 +152,11 @@ def test_data_without_labels_or_held_out_images_are_refused(faces32: PackedImage
         writer.append(np.zeros((9, 32, 32, 3), np.uint8), None, None, np.arange(9) > 5)
     with pytest.raises(DcganError, match="plain has no labels to learn"):
         probe(ProbeConfig(model=str(model), data=str(tmp_path / "plain")))
+
+
+def test_results_lie_beside_the_model_but_never_in_the_package(model: Path, tmp_path: Path) -> None:
+    beside = model if model.is_dir() else model.parent
+    assert results_folder(ProbeConfig(model=str(model), data="toy")) == beside / "probe-toy"
+    assert results_folder(ProbeConfig(model="pretrained", data="toy")) == Path("probe-toy")
+    assert results_folder(ProbeConfig(model="someone/faces", data="toy")) == Path("probe-toy")
+    assert results_folder(ProbeConfig(model="pretrained", data="toy", out=str(tmp_path))) == tmp_path

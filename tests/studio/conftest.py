@@ -18,7 +18,8 @@ from dcgan.data import PackedImages
 from dcgan.draws import generator_for
 from dcgan.explore import Direction
 from dcgan.explore.files import beside, write_directions
-from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
+from dcgan.model_file import MODEL_FILE, read_model, save_model
+from dcgan.models import Discriminator, Generator
 from dcgan.studio.app import create_app
 from dcgan.studio.model import StudioModel
 from dcgan.studio.runs import Run

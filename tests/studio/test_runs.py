@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from dcgan.checkpoint import write_bytes
 from dcgan.errors import DcganError
 from dcgan.studio.runs import MOST_POINTS, Run, find_run
 
@@ -60,6 +61,30 @@ def test_it_follows_lines_as_they_are_written(folder: Path) -> None:
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text("".join(lines[:2]))  # a resume cuts back
     assert len(run.state()["curves"]["kimg"]) == 2
+
+
+def test_lines_that_say_nothing_are_left_out(folder: Path) -> None:
+    before = Run(folder).state()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"ste\n7\n[]\n{"step": 9}\n{"kimg": 0.1, "evaluation": null}\n')
+    (folder / "samples" / "kimg-000000 (1).png").touch()
+    assert Run(folder).state()["curves"] == before["curves"]
+    assert Run(folder).state()["samples"] == before["samples"]
+
+
+def test_a_resumed_run_is_read_anew_however_long_it_has_grown(folder: Path) -> None:
+    run = Run(folder)
+    run.state()
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    changed = [json.dumps({**json.loads(line), "d_real": 0.125}) + "\n" for line in [*lines, lines[-1]]]
+    write_bytes(folder / "metrics.jsonl", "".join(changed).encode())
+    assert run.state()["curves"]["d_real"] == [0.125] * len(changed)
+
+
+def test_settings_that_are_none_are_told(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(DcganError, match=r"config.json is damaged"):
+        Run(folder).state()
 
 
 def test_whether_it_trains_is_told_by_how_lately_it_wrote(folder: Path) -> None:

@@ -17,10 +17,11 @@ from dcgan.config import AugmentConfig, Label, ModelConfig, PrepareConfig
 from dcgan.data import PackedImages, PackedWriter, prepare
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import Discriminator, Generator, save_model
-from dcgan.synthesize import augment
+from dcgan.model_file import save_model
+from dcgan.models import Discriminator, Generator
+from dcgan.synthesize import augment, disk
 from dcgan.synthesize.disk import Writer, refuse_place
-from dcgan.synthesize.landmarks import train_marker
+from dcgan.synthesize.landmarks import Marker, train_marker
 from dcgan.synthesize.screen import make_screen, scores
 
 LABELS = (Label("hair=red", "class"), Label("hair=grey", "class"), Label("smile", "binary"), Label("age", "number"))
@@ -181,7 +182,7 @@ def test_low_scores_and_copies_are_left_out(model: Path, tmp_path: Path) -> None
         make_screen(discriminator, images, codes, 0.25, small)
 
 
-def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path) -> None:
+def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = prepare(PrepareConfig(source="toy", out=str(tmp_path / "toy"), size=32, count=1500, workers=1))
     marker = train_marker(toy)
     assert toy.landmarks is not None
@@ -189,7 +190,15 @@ def test_landmarks_are_marked_with_a_known_error(model: Path, tmp_path: Path) ->
     off = np.linalg.norm(marker.mark(toy.read(held_out)) - toy.landmarks[held_out], axis=2).mean(0)
     np.testing.assert_allclose(off, [marker.error[name] * 32 for name in toy.landmark_names], rtol=0.01)
     assert off.mean() < 1.0  # always marking the mean face is off by 2 pixels
+    learned_from = []
+
+    def train_once(data: PackedImages) -> Marker:
+        learned_from.append(data.digest)
+        return marker
+
+    monkeypatch.setattr(disk, "train_marker", train_once)
     written = augment(config(model, tmp_path / "out", landmarks=str(tmp_path / "toy")))
+    assert learned_from == [toy.digest]
     listed = rows(tmp_path / "out" / "landmarks.csv")
     assert [row["file"] for row in listed] == [row["file"] for row in rows(tmp_path / "out" / "labels.csv")]
     points = marker.mark(Generator.from_pretrained(model).sample([1_000_003]))[0]
@@ -203,3 +212,22 @@ def test_the_command_says_what_it_wrote(model: Path, tmp_path: Path, capsys: pyt
     assert "wrote 12 labelled synthetic images" in capsys.readouterr().out
     assert main([*arguments, "--condition", "hat=1"]) == 2
     assert "no label 'hat'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("synthetic.json", b"[]", "synthetic.json is damaged"),
+        ("labels.csv", b"file,hair\nimages/me.png,red\n", "lists images/me.png, which is no image of this command"),
+        ("labels.csv", b"file,hair\nimages/\xe9.png,red\n", "is not in UTF-8"),
+    ],
+)
+def test_lists_that_another_program_changed_are_not_gone_on_with(
+    model: Path, tmp_path: Path, file: str, content: bytes, told: str
+) -> None:
+    out = tmp_path / "out"
+    augment(config(model, out, count=2))
+    (out / "images" / "me.png").write_bytes(b"")
+    (out / file).write_bytes(content)
+    with pytest.raises(DcganError, match=told):
+        augment(config(model, out, count=3))

@@ -13,7 +13,7 @@ import torch
 from dcgan.checkpoint import file_digest
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE
+from dcgan.model_file import MODEL_FILE
 from dcgan.train import collapse, resumable_config, train
 from dcgan.train.collapse import WINDOW, CollapseWatch, gradient_norm, health, spread
 from dcgan.train.run import checkpoints
@@ -82,6 +82,18 @@ def test_falling_quality_points_back_to_the_best() -> None:
     assert heard[5] is not None
     assert heard[5].healthy_step == 1
     assert "200 after 100" in heard[5].warning
+
+
+def test_lines_without_the_figures_of_a_collapse_say_nothing() -> None:
+    watch = CollapseWatch([{"step": step, "kimg": 100.0} for step in range(2 * WINDOW)])
+    heard = [watch.judge(line(step, fake_spread=0.1)) for step in range(20, 20 + WINDOW)]
+    assert [said is not None for said in heard] == [False] * (WINDOW - 1) + [True]
+
+
+def test_figures_of_another_extractor_are_not_compared() -> None:
+    watch = CollapseWatch([{"step": 1, "kimg": 1.0, "evaluation": {"FD-one": 1.0}}])
+    heard = [watch.judge({"step": step, "kimg": 1.0, "evaluation": {"FD-other": 50.0}}) for step in range(2, 9)]
+    assert heard == [None] * 7
 
 
 @pytest.mark.parametrize("cut", range(12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 
 from dcgan.checkpoint import load_tensors
-from dcgan.config import TrainConfig
-from dcgan.models import read_model
+from dcgan.compare import compare
+from dcgan.config import CompareConfig, TrainConfig
+from dcgan.errors import DcganError
+from dcgan.model_file import read_model
 from dcgan.train import resumable_config, train
 from dcgan.train.loop import Trainer
 from dcgan.train.tracking import read_metrics
@@ -50,6 +53,7 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 
+@pytest.mark.usefixtures("plots")
 def test_the_best_model_is_that_of_the_lowest_distance(judged: Make) -> None:
     run = train(judged()).run
     records = evaluations(run)
@@ -59,7 +63,8 @@ def test_the_best_model_is_that_of_the_lowest_distance(judged: Make) -> None:
     best = records[distances.index(min(distances))]
     assert about["metrics"] == best["evaluation"]
     assert about["training"]["kimg"] == best["kimg"]
-    assert (run / "quality.png").stat().st_size > 1000
+    for plot in ("losses.png", "quality.png"):
+        assert (run / plot).stat().st_size > 1000
 
 
 def test_being_judged_changes_nothing_else(judged: Make) -> None:
@@ -100,7 +105,22 @@ def test_a_best_model_of_a_lost_future_is_taken_back(judged: Make) -> None:
 
 
 def test_a_missing_extractor_is_told_before_training(judged: Make) -> None:
-    from dcgan.errors import DcganError
-
     with pytest.raises(DcganError, match="unknown extractor"):
         train(dataclasses.replace(judged(), extractor="eyes"))
+
+
+@pytest.mark.usefixtures("plots")
+def test_a_run_may_be_gone_on_with_under_another_extractor(judged: Make, extractor: str, tmp_path: Path) -> None:
+    """Its figures do not compare with those before: the best is the best of those that do."""
+    other = tmp_path / "other.pt"
+    shutil.copyfile(extractor, other)
+    run = train(judged(kimg=0.04)).run
+    longer = dataclasses.replace(resumable_config(run), kimg=0.08, extractor=str(other))
+    train(longer, run)
+    later = [record for record in evaluations(run) if "FD-other" in record["evaluation"]]
+    assert [record["kimg"] for record in later] == [0.064, 0.08]
+    best = min(later, key=lambda record: record["evaluation"]["FD-other"])
+    assert read_model(run / "best.safetensors")[2]["metrics"] == best["evaluation"]
+    table = compare(CompareConfig(paths=(str(run),), out=str(tmp_path / "comparison")))
+    assert "FD-other" in table
+    assert "FD-small" not in table

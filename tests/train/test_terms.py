@@ -11,7 +11,7 @@ from dcgan.config import PrepareConfig, TrainConfig
 from dcgan.data import prepare
 from dcgan.data.toy import draw_faces
 from dcgan.images import save_image
-from dcgan.models import read_model
+from dcgan.model_file import read_model
 from dcgan.train import train
 
 

@@ -13,8 +13,7 @@ from PIL import Image
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
 from dcgan.train import resumable_config, train
-from dcgan.train.run import checkpoints
-from dcgan.train.tracking import plot_losses, read_metrics, sample_label
+from dcgan.train.tracking import plot_losses, read_metrics, sample_grids, sample_label
 
 Make = Callable[..., TrainConfig]
 
@@ -67,7 +66,15 @@ def test_a_torn_last_line_is_left_out_and_written_again(tiny: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\xff\xfe", b'{"step": 1', b"[]", b'{"step": "1"}', b'{"step": 1, "kimg": 0.1, "evaluation": {}}']
+    "damage",
+    [
+        b"\xff\xfe",
+        b'{"step": 1',
+        b"[]",
+        b'{"step": "1"}',
+        b'{"step": 1, "kimg": 0.1, "evaluation": {}}',
+        b'{"step": 1, "kimg": 0.1, "epoch": 1, "seconds": 1, "evaluation": {}}',
+    ],
 )
 def test_a_damaged_line_is_named_and_one_cut_short_left_out(tiny: Make, damage: bytes) -> None:
     run = train(tiny()).run
@@ -86,14 +93,36 @@ def test_a_damaged_sample_does_not_stop_a_run(tiny: Make, capsys: pytest.Capture
     assert "kimg-000000.png is damaged, and left out of the animation" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", ["step", "seconds", "checksums"])
-def test_a_changed_state_is_not_gone_on_from(tiny: Make, key: str) -> None:
+def test_lines_of_a_version_that_watched_for_no_collapse_are_gone_on_from(tiny: Make) -> None:
     run = train(tiny(kimg=0.04)).run
-    path = checkpoints(run)[-1] / "state.json"
-    state = json.loads(path.read_text())
-    state[key] = {} if key == "checksums" else 7
-    path.write_text(json.dumps(state))
-    with pytest.raises(
-        DcganError, match=r"state.json is damaged or was edited; delete .* to go on from the checkpoint"
-    ):
-        train(resumable_config(run), run)
+    earlier = [{k: v for k, v in line.items() if k not in ("fake_spread", "d_accuracy")} for line in read_metrics(run)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in earlier))
+    train(dataclasses.replace(resumable_config(run), kimg=0.08), run)
+    assert read_metrics(run)[: len(earlier)] == earlier
+    assert "fake_spread" in read_metrics(run)[-1]
+
+
+def test_pictures_of_other_names_among_the_samples_are_left_alone(tiny: Make) -> None:
+    run = train(tiny(kimg=0.04)).run
+    before = sample_grids(run)
+    for name in ("kimg-000000 (1).png", "kimg-final.png"):
+        (run / "samples" / name).write_bytes(b"somebody's own")
+    assert sample_grids(run) == before
+    train(dataclasses.replace(resumable_config(run), kimg=0.08), run)
+    assert (run / "samples" / "kimg-final.png").read_bytes() == b"somebody's own"
+
+
+def test_what_a_kill_left_half_written_is_gone_after_a_resume(tiny: Make) -> None:
+    run = train(tiny(kimg=0.04)).run
+    for name in ("samples/.kimg-000000.040.png.a1b2c3d4.png", ".model.safetensors.a1b2c3d4.safetensors"):
+        (run / name).touch()
+    (run / "checkpoints" / ".00000005.a1b2c3d4").mkdir()
+    train(resumable_config(run), run)
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
+
+
+def test_sample_grids_come_in_the_order_of_their_kimg(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for kimg in (1_000_000, 20, 0.5, 0):
+        (tmp_path / "samples" / f"kimg-{sample_label(kimg)}.png").touch()
+    assert [kimg for kimg, _ in sample_grids(tmp_path)] == [0, 0.5, 20, 1_000_000]

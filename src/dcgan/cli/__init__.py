@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         sys.stdout = None
         return 0
+    except PermissionError as error:  # such as a run of somebody else's
+        return complain(f"{error.filename or command}: {error.strerror}: ask its owner, or choose another place")
     return status
 
 
@@ -90,6 +92,6 @@ def usage() -> str:
 
 
 def complain(message: str, status: int = 2) -> int:
-    """Print a one-line error and return the exit status."""
-    print(f"dcgan: {message}", file=sys.stderr)
+    """Print an error on one line, though it may quote several of a library's, and return the exit status."""
+    print(f"dcgan: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
     return status

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> int:
     """Make a model from foreign weights and say what was found in them."""
     config = parse(ImportConfig, arguments, "import")
     from dcgan.convert import import_model
-    from dcgan.models import read_model
+    from dcgan.model_file import read_model
 
     path = import_model(config)
     model, tensors, _ = read_model(path)

@@ -64,7 +64,8 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
 
         return resumable_config(Path(given.resume))
     chosen = read_json(Path(given.config)) if given.config else {}
-    if given.preset:
-        chosen = {**chosen, "preset": given.preset}
-    chosen = {"preset": DEFAULT_PRESET, **chosen}
-    return from_json(TrainConfig, {**PRESETS.get(chosen["preset"], {}), **chosen}, given.config or "the preset")
+    if not isinstance(chosen, dict):
+        raise DcganError(f"{given.config} must hold a JSON object of settings")
+    preset = given.preset or chosen.get("preset", DEFAULT_PRESET)
+    values = {**PRESETS.get(str(preset), {}), **chosen, "preset": preset}
+    return from_json(TrainConfig, values, given.config or "the preset")

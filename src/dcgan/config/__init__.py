@@ -27,6 +27,7 @@ from dcgan.config.generate import GenerateConfig, InfoConfig, parse_seeds
 from dcgan.config.represent import NearestConfig, ProbeConfig
 from dcgan.config.studio import StudioConfig
 from dcgan.config.train import (
+    DEFAULT_KIMG,
     DEFAULT_PRESET,
     FEW_IMAGES,
     PRESETS,
@@ -37,6 +38,7 @@ from dcgan.config.train import (
 )
 
 __all__ = [
+    "DEFAULT_KIMG",
     "DEFAULT_PRESET",
     "FEW_IMAGES",
     "PRESETS",

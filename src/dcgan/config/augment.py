@@ -14,7 +14,7 @@ class AugmentConfig:
     """Write a labelled synthetic data set."""
 
     model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     out: Positional[str]
     """Folder to write, or a .zip; the same command goes on where it was stopped."""
     count: Count = 10_000

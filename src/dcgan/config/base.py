@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from tyro.conf import arg
 
+from dcgan import __version__
 from dcgan.errors import DcganError
 
 Count = Annotated[int, arg(aliases=["-n"])]
@@ -71,7 +72,8 @@ def from_json(kind: type[Settings], values: object, origin: str) -> Settings:
     assert isinstance(values, dict)
     hints = typing.get_type_hints(kind)
     for name, value in values.items():
-        require(name in hints, f"{origin}: there is no setting named {name!r}")
+        told = f"{origin}: dcgan {__version__} has no setting named {name!r}: remove it, or take the version that has"
+        require(name in hints, told)
         require(_fits(value, hints[name]), f"{origin}: {name} cannot be {value!r}")
     try:
         return kind(**values)

@@ -48,7 +48,8 @@ class InfoConfig:
     """Describe a model, a run, a checkpoint or a data set."""
 
     path: Positional[str]
-    """What to describe: a .safetensors file, or the folder of a run, a checkpoint or a packed data set."""
+    """What to describe: a .safetensors file, the folder of a run, a checkpoint or a packed data set, or the word
+    pretrained."""
     json: bool = False
     """Print JSON in place of words."""
     verify: bool = False

@@ -18,7 +18,7 @@ class ProbeConfig:
     """Measure what the discriminator learned: a linear classifier on its features, beside the same on others."""
 
     model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     data: Positional[str]
     """Labelled images: a packed data set, a folder with one sub-folder a class, an archive, toy or digits."""
     labels: str | None = None
@@ -36,7 +36,7 @@ class ProbeConfig:
     crop: str = "square"
     """For images that are not packed yet: square (centre), none (squeeze), or WxH (centre)."""
     out: str | None = None
-    """Folder for the results (default: probe-DATA in the model's folder)."""
+    """Folder for the results (default: probe-DATA in the model's folder; for pretrained, in this one)."""
     device: Device = "auto"
     """Where to compute features: auto takes CUDA, then Apple's MPS, then the CPU."""
 
@@ -71,7 +71,7 @@ class NearestConfig:
     """Find the images that are most like given ones to the discriminator."""
 
     model: Positional[str]
-    """A .safetensors file, a run's folder or a checkpoint's folder."""
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own."""
     images: Positional[tuple[str, ...]]
     """Image files, or folders or archives of them, of any size and kind; the last one is the data to search."""
     count: int = 8

@@ -16,7 +16,7 @@ class StudioConfig:
     """Play with a model in the browser."""
 
     model: Positional[str] = "pretrained"
-    """A .safetensors file, a run's folder or a checkpoint's folder, or the word pretrained: the package's own. Of a
+    """A .safetensors file, a run's folder or a checkpoint's folder; or the word pretrained: the package's own. Of a
     run, its training is shown too."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""

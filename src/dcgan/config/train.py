@@ -17,6 +17,7 @@ from dcgan.config.data import check_crop
 
 Latent = Literal["normal", "uniform"]
 SIZES = (32, 64, 128, 256)
+DEFAULT_KIMG = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)

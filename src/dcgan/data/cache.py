@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import sys
 import time
 from pathlib import Path
 
 from dcgan import __version__
+from dcgan.checkpoint import json_digest
 from dcgan.config import PrepareConfig
 from dcgan.data.arrays import DIGITS
 from dcgan.data.pack import deciding_settings, prepare
@@ -48,8 +47,8 @@ def _open_cached(data: str, *, size: int, channels: int, crop: str) -> PackedIma
     config = PrepareConfig(source=data, out="", size=size, channels=channels, crop=crop)
     path = Path(data).expanduser()
     origin = data if data in WORDS else fingerprint(path)
-    identity = json.dumps([origin, deciding_settings(config), __version__], sort_keys=True)
-    name = f"{path.resolve().name.split('.')[0] or 'images'}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    identity = json_digest([origin, deciding_settings(config), __version__])
+    name = f"{path.resolve().name.split('.')[0] or 'images'}-{identity[:12]}"
     out = cache_folder() / name
     config = dataclasses.replace(config, out=str(out))
     if not (out / MANIFEST).is_file():

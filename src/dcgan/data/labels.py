@@ -13,6 +13,9 @@ from dcgan.data.packed import Floats
 from dcgan.errors import DcganError
 
 FEWEST = 2  # images of each class, and of yes and of no
+SOURCES_OF_LABELS = (
+    "give images in one folder a class, with a labels.csv, CelebA with its list_attr_celeba.txt, toy or digits"
+)
 
 
 class Labelled(Protocol):
@@ -37,10 +40,7 @@ def choose_labels(data: Labelled, chosen: str | None) -> tuple[Label, ...]:
         return ()
     labels = [Label(*label) for label in zip(data.label_names, data.label_kinds, strict=True)]
     if not labels:
-        raise DcganError(
-            f"{data.name} has no labels to condition on: give images in one folder a class, with a labels.csv, CelebA "
-            "with its list_attr_celeba.txt, or toy"
-        )
+        raise DcganError(f"{data.name} has no labels to condition on: {SOURCES_OF_LABELS}")
     wanted: set[int] = set()
     for name in filter(None, (name.strip() for name in chosen.split(","))):
         found = [

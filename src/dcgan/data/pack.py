@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -25,6 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dcgan import __version__
+from dcgan.checkpoint import json_digest
 from dcgan.config import Label, PrepareConfig, parse_part
 from dcgan.data import celeba
 from dcgan.data.arrays import ArraySet, is_array_set, read_array_set
@@ -141,8 +141,7 @@ def _pack_toy(config: PrepareConfig, out: Path) -> None:
 
     if config.reuse is not None:
         raise DcganError("reuse is for files: drawn faces are drawn anew")
-    identity = json.dumps(["toy", config.count, config.seed])
-    digest = hashlib.sha256(identity.encode()).hexdigest()
+    digest = json_digest(["toy", config.count, config.seed])
     block = block_of(config.count, parse_part(config.part))
     labels = [Label(*label) for label in toy.LABELS]
     with (

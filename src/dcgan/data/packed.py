@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan.checkpoint import read_json
+from dcgan.checkpoint import json_digest, read_json
 from dcgan.data.entries import Listed, read_entries
 from dcgan.errors import DcganError
 
@@ -268,11 +267,10 @@ def _refuse_unfinished(path: Path) -> None:
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over all of a manifest, to tell whether it is as it was written."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return json_digest(rest)
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over all that a user of the data depends on: not the names of sources, paths or times."""
     matters = ("format", "size", "channels", "count", "files", "labels", "landmarks")
-    values = json.dumps({key: manifest[key] for key in matters}, sort_keys=True)
-    return hashlib.sha256(values.encode()).hexdigest()
+    return json_digest({key: manifest[key] for key in matters})

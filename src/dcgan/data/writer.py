@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan.checkpoint import read_json, told_as_errors, write_json
+from dcgan.checkpoint import json_digest, read_json, told_as_errors, write_json
 from dcgan.config import Label
 from dcgan.data.entries import ENTRIES, EntryWriter, Listed
 from dcgan.data.growing import GrowingArray
@@ -123,7 +122,7 @@ class PackedWriter:
         if (self._partial / PROGRESS).exists():
             self._committed = True
             earlier = read_json(self._partial / PROGRESS)
-            if not isinstance(earlier, dict) or earlier.pop("digest", None) != _digest(earlier):
+            if not isinstance(earlier, dict) or earlier.pop("digest", None) != json_digest(earlier):
                 raise DcganError(f"{self._partial / PROGRESS} is damaged: remove {self._partial} to start anew")
             if self.job is None or earlier.get("job") != self.job:
                 raise DcganError(_another_job(self._partial, earlier.get("job"), self.job))
@@ -200,7 +199,7 @@ class PackedWriter:
                 "arrays": {array.path.name: array.state() for array in arrays},
                 "entries": self.entries.state(),
             }
-            write_json(self._partial / PROGRESS, progress | {"digest": _digest(progress)})
+            write_json(self._partial / PROGRESS, progress | {"digest": json_digest(progress)})
         self._committed = True
         self._last_commit = time.monotonic()
 
@@ -299,10 +298,6 @@ def refuse_existing(path: Path) -> None:
         return
     if path.exists() or path.is_symlink():
         raise DcganError(f"{path} already exists: remove it, or choose another name")
-
-
-def _digest(progress: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
 def _another_job(partial: Path, earlier: object, job: Mapping[str, Any] | None) -> str:

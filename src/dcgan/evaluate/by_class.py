@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
+import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcgan.checkpoint import json_digest
 from dcgan.classify import Classifier, measure, train_classifier
 from dcgan.config import Label
 from dcgan.data import PackedImages, label_values
 from dcgan.data.cache import cache_folder
+from dcgan.data.packed import Floats
+from dcgan.errors import DcganError
 from dcgan.evaluate.fakes import GeneratedImages
 from dcgan.evaluate.kernel import KernelDistance, kernel_distance
 from dcgan.evaluate.reals import RealFeatures
@@ -26,8 +25,6 @@ FEWEST_OF_A_CLASS = 50
 """Images on either side below which a class's distance would mostly be noise."""
 MOST_READ_BACK = 2000  # fakes whose labels the classifier reads
 EPOCHS = 8.0
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,6 @@ class ByClass:
 
     distances: tuple[ClassDistance, ...]
     fidelity: Fidelity
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-able."""
-        return dataclasses.asdict(self)
 
 
 class GeneratedLabelled:
@@ -134,10 +127,11 @@ def fidelity(generator: Generator, data: PackedImages, asked: Floats, seed: int 
 def label_reader(data: PackedImages, labels: tuple[Label, ...], seed: int = 0) -> Classifier:
     """A classifier of `labels` trained on `data`'s training images; the cache folder keeps it."""
     wanted = [label.name for label in labels]
-    identity = hashlib.sha256(json.dumps([data.digest, wanted, seed, EPOCHS]).encode()).hexdigest()[:12]
-    path = cache_folder() / "classifiers" / f"{data.name}-{identity}.safetensors"
+    identity = json_digest([data.digest, wanted, seed, EPOCHS])
+    path = cache_folder() / "classifiers" / f"{data.name}-{identity[:12]}.safetensors"
     if path.is_file():
-        return Classifier.load(path)
+        with contextlib.suppress(DcganError):  # damaged, or of another version: it is made anew
+            return Classifier.load(path)
     reader = train_classifier(data, data.training_indices[:], labels=wanted, epochs=EPOCHS, seed=seed, progress=True)
     reader.save(path)
     return reader

@@ -18,10 +18,10 @@ from dcgan.checkpoint import file_digest
 from dcgan.errors import DcganError
 from dcgan.evaluate.features import ModuleExtractor
 
-#: Input side in pixels; the 224 it was trained at would be three to four times slower.
 SIZE = 128
-#: (blocks, stride of the first) of each stage; widths and kernels are read off the weights.
+"""Input side in pixels; the 224 it was trained at would be three to four times slower."""
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
+"""(blocks, stride of the first) of each stage; widths and kernels are read off the weights."""
 BATCHNORM_EPSILON = 1e-3
 
 

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from dcgan.config import EvaluateConfig
 from dcgan.data import PackedImages, open_data
-from dcgan.data.packed import MANIFEST
+from dcgan.data.packed import MANIFEST, Indices
 from dcgan.errors import DcganError
-from dcgan.evaluate.reals import ImageSource, Indices, draw_order
+from dcgan.evaluate.reals import ImageSource, draw_order
 from dcgan.images import Pixels
-from dcgan.models import MODEL_FILE, PRETRAINED, Generator, model_file
+from dcgan.model_file import MODEL_FILE, PRETRAINED, model_file
+from dcgan.models import Generator
 
 Shape = tuple[int, int]  # size, channels
 

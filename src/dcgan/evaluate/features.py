@@ -19,8 +19,8 @@ from tqdm import tqdm
 from dcgan.checkpoint import file_digest, tensors_digest
 from dcgan.errors import DcganError
 
-#: Extractors known by name; a path to a TorchScript or ONNX file is taken as well.
 EXTRACTORS = ("inception", "efficientnet-lite0")
+"""Extractors known by name; a path to a TorchScript or ONNX file is taken as well."""
 
 Images = np.ndarray | Tensor
 Interpolation = Literal["bilinear", "bilinear-antialias", "bicubic-antialias"]

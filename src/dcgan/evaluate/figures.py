@@ -13,10 +13,10 @@ from dcgan.evaluate.inception import SHA256_PREFIX
 from dcgan.evaluate.kernel import KernelDistance, kernel_distance
 from dcgan.evaluate.precision_recall import PrecisionRecall, precision_recall
 
-#: Real and fake images below which some figure is not defined.
 FEWEST = 6
-#: Changes with anything that changes a figure at given features.
+"""Real and fake images below which some figure is not defined."""
 VERSION = 1
+"""Changes with anything that changes a figure at given features."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Figures:
     kernel: KernelDistance
     """0 on average where both sides come from one distribution, at any count."""
 
-    lie: PrecisionRecall
+    precision_recall: PrecisionRecall
     """How both sides lie among each other."""
 
     def named(self, frechet: str) -> dict[str, float]:
@@ -37,7 +37,7 @@ class Figures:
         return {
             frechet: self.frechet_distance,
             "kernel_distance": self.kernel.value,
-            **dataclasses.asdict(self.lie),
+            **dataclasses.asdict(self.precision_recall),
         }
 
 

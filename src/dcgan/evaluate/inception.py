@@ -27,10 +27,10 @@ from dcgan.evaluate.features import ModuleExtractor
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
-#: First digits of the file's SHA-256, as its name says.
 SHA256_PREFIX = "6726825d"
-#: Environment variable with the path of the weight file.
+"""First digits of the file's SHA-256, as its name says."""
 VARIABLE = "DCGAN_INCEPTION"
+"""Environment variable with the path of the weight file."""
 
 
 class InceptionV3(nn.Module):

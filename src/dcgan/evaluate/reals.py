@@ -6,9 +6,9 @@ one. A cache file says what it was made from; given as `--reference` elsewhere, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import sys
 import zipfile
@@ -22,9 +22,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcgan.checkpoint import read_json, write_json, write_with
+from dcgan.checkpoint import json_digest, read_json, write_json, write_with
 from dcgan.data import PackedImages
 from dcgan.data.cache import cache_folder
+from dcgan.data.packed import Indices
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 from dcgan.evaluate.features import FeatureExtractor, extract_features
@@ -32,7 +33,6 @@ from dcgan.evaluate.figures import FEWEST, VERSION, frechet_name, measure
 from dcgan.images import Pixels
 
 CHUNK = 256  # images in memory at a time
-Indices = npt.NDArray[np.int64]
 Part = Literal["training", "held out", "all"]
 
 
@@ -66,8 +66,7 @@ class Origin:
     @property
     def digest(self) -> str:
         """A short name for files that depend on all of it."""
-        identity = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+        return json_digest(dataclasses.asdict(self))[:12]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,10 @@ def real_features(
         seed=seed,
     )
     path = cache_folder() / "features" / f"{data.name}-{part.replace(' ', '-')}-{extractor.name}-{origin.digest}.npz"
-    known = read_features(path, data) if path.is_file() else None
+    known = None
+    if path.is_file():
+        with contextlib.suppress(DcganError):  # damaged, or of another version: it is made anew
+            known = read_features(path, data)
     have = 0 if known is None else len(known.features)
     missing = numbers[draw_order(len(numbers), seed)][have:count]
     if known is not None and not len(missing):
@@ -220,7 +222,10 @@ def floor(reals: RealFeatures, extractor: FeatureExtractor, real_count: int, fak
         return None
     path = cache_folder() / "features" / f"floor-{reals.origin.digest}-{first}-{second}.json"
     if path.is_file():
-        return Floor(first, second, read_json(path))
+        with contextlib.suppress(DcganError):  # damaged: it is made anew
+            kept = read_json(path)
+            if isinstance(kept, dict) and frechet_name(extractor) in kept:
+                return Floor(first, second, kept)
     one, other = reals.features[:first], reals.features[first : first + second]
     figures = measure(one, other, reals.origin.seed).named(frechet_name(extractor))
     write_json(path, figures)

@@ -19,7 +19,6 @@ FORMAT = 1
 RESULT_FILE = "evaluation.json"
 PAGE_FILE = "evaluation.md"
 FAKES_FILE = "fakes.png"
-#: What each figure after the Frechet distance says, and which way is better.
 MEANINGS = {
     "kernel_distance": ("lower", "the same question as the Frechet distance, without its bias at small counts"),
     "precision": ("higher", "share of fakes that lie among the real images: realism"),
@@ -27,6 +26,7 @@ MEANINGS = {
     "density": ("higher", "how densely real images lie around the fakes: realism, robust to outliers"),
     "coverage": ("higher", "share of real images with a fake beside them: variety, robust to outliers"),
 }
+"""What each figure after the Frechet distance says, and which way is better."""
 FRECHET = ("lower", "distance between the two sets as a whole: realism and variety together")
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from dcgan.checkpoint import load_tensors, read_json, save_tensors, write_json
 from dcgan.config import parse_seeds
 from dcgan.errors import DcganError
-from dcgan.models import PRETRAINED, Generator, model_file
+from dcgan.model_file import PRETRAINED, model_file
+from dcgan.models import Generator
 
 FORMAT = 1
 

@@ -44,6 +44,16 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return lerp(norm_a, norm_b, t) * direction
 
 
+def between_latents(a: Tensor, b: Tensor, t: Tensor, config: ModelConfig) -> Tensor:
+    """Points from latents a to b of a model, ... x (Z + L), at `t` (... x 1).
+
+    Great circles where z is normal; straight lines where it is uniform, and for labels' codes.
+    """
+    curve = lerp if config.latent == "uniform" else slerp
+    (z_a, codes_a), (z_b, codes_b) = (x.tensor_split([config.latent_size], dim=-1) for x in (a, b))
+    return torch.cat([curve(z_a, z_b, t), lerp(codes_a, codes_b, t)], -1)
+
+
 def walk(keys: Tensor, frames: int, *, loop: bool = False, spherical: bool = True) -> Tensor:
     """A smooth path through the latents `keys` (K x Z), `frames` points from each to the next, as F x Z.
 

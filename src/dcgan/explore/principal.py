@@ -79,6 +79,14 @@ def from_features(
     return _keeping_labels(generator, directions), (values / values.sum()).flip(0)[:count].float()
 
 
+def named(method: str, vectors: Tensor, shares: Tensor) -> dict[str, Direction]:
+    """Directions K x Z and their shares, K, by the names they are kept under: weights-1, weights-2, ..."""
+    return {
+        f"{method}-{number}": Direction(vector, {"method": method, "share": round(share, 4)})
+        for number, (vector, share) in enumerate(zip(vectors, shares.tolist(), strict=True), 1)
+    }
+
+
 def _keeping_labels(generator: Generator, directions: Tensor) -> Tensor:
     """Directions K x Z as K x (Z + L), along which labels do not change."""
     return torch.nn.functional.pad(directions, (0, len(generator.config.labels)))
@@ -102,10 +110,7 @@ def principal(config: PrincipalConfig) -> tuple[Path, dict[str, Direction]]:
         vectors, shares = from_weights(generator, config.count)
     else:
         vectors, shares = from_features(generator, config.count, layer=config.layer, samples=config.samples)
-    found = {
-        f"{config.method}-{number}": Direction(vector, {"method": config.method, "share": round(share, 4)})
-        for number, (vector, share) in enumerate(zip(vectors, shares.tolist(), strict=True), 1)
-    }
+    found = named(config.method, vectors, shares)
     write_directions(path, generator, {**stored, **found})
     seeds = parse_seeds(config.seeds)
     amounts = config.reach * (torch.arange(config.steps) * 2 / (config.steps - 1) - 1)

@@ -7,7 +7,7 @@ images, than the mean one? Perceptual path length (Karras et al. 2019, section 4
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dcgan.config import SmoothnessConfig, parse_seeds
 from dcgan.device import choose_device
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.explore.latents import lerp, slerp
+from dcgan.explore.latents import between_latents
 from dcgan.explore.sheets import sheet, signed
 from dcgan.images import Pixels, save_image
 from dcgan.models import SAMPLE_BATCH, Discriminator, Generator
@@ -80,8 +80,7 @@ def path_lengths(
     device = next(generator.parameters()).device
     starts, ends = _ends(generator, count, seed)
     share = torch.rand(count, 1, generator=generator_for(seed, "places on walks", 0))
-    between = _between(generator)
-    here, there = between(starts, ends, share), between(starts, ends, share + EPSILON)
+    here, there = (between_latents(starts, ends, at, generator.config) for at in (share, share + EPSILON))
     sums = torch.zeros(2)
     generator.eval()
     discriminator.eval()
@@ -164,22 +163,10 @@ def _walks_sheet(generator: Generator, longest: Tensor, config: SmoothnessConfig
 def _paths(generator: Generator, walks: int, frames: int, seed: int) -> Tensor:
     """Walks between two random latents each, walks x (frames + 1) x Z."""
     starts, ends = (latents.unsqueeze(1) for latents in _ends(generator, walks, seed))
-    return _between(generator)(starts, ends, torch.linspace(0, 1, frames + 1).reshape(1, -1, 1))
+    return between_latents(starts, ends, torch.linspace(0, 1, frames + 1).reshape(1, -1, 1), generator.config)
 
 
 def _ends(generator: Generator, walks: int, seed: int) -> tuple[Tensor, Tensor]:
     """Random latents where walks start, and where they end: N x Z each."""
     starts, ends = generator.random_latents([2, walks], generator_for(seed, "ends of walks", 0))
     return starts, ends
-
-
-def _between(generator: Generator) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Great circles for normal latents, straight lines for uniform ones and for labels."""
-    if generator.config.latent == "uniform":
-        return lerp
-    size = generator.config.latent_size
-
-    def between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        return torch.cat([slerp(a[..., :size], b[..., :size], t), lerp(a[..., size:], b[..., size:], t)], -1)
-
-    return between

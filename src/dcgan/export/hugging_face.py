@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dcgan.config import ExportConfig
 from dcgan.hub import upload
-from dcgan.models import CARD_SAMPLES, Generator, read_model, save_folder
+from dcgan.model_file import read_model, save_folder
+from dcgan.models import CARD_SAMPLES, Generator
 
 
 def export_folder(config: ExportConfig) -> list[str]:

@@ -24,7 +24,8 @@ from dcgan.config import ExportConfig
 from dcgan.draws import generator_for, latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.images import to_levels, to_signed
-from dcgan.models import FORMAT, Discriminator, Generator
+from dcgan.model_file import FORMAT
+from dcgan.models import Discriminator, Generator
 
 if TYPE_CHECKING:
     import onnx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def search(model: Discriminator, queries: Pixels, data: PackedImages, count: int
     The cosine between features, from both of which the data's mean is taken, because all faces share most of
     them. Queries are uint8 Q x H x W x C of any size. Memory does not grow with the data.
     """
-    bar = tqdm(total=len(data), desc="features", unit="image", disable=None if sys.stderr.isatty() else True)
+    bar = tqdm(total=len(data), desc="features", unit="image", disable=None)
     sample = np.linspace(0, len(data) - 1, min(len(data), 2048)).astype(np.int64)
     centre = features(model, data.read(sample)).mean(0)
     wanted = F.normalize(features(model, queries) - centre)

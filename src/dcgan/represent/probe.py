@@ -7,7 +7,6 @@ images what it takes to tell classes apart, and is tested on images that neither
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -202,8 +201,7 @@ class _Work:
 
     def _describe(self, describe: Describe, indices: Indices, name: str) -> Tensor:
         starts = range(0, len(indices), _CHUNK)
-        show = None if sys.stderr.isatty() else True
-        bar = tqdm(starts, desc=f"features: {name}", unit="chunk", disable=show)
+        bar = tqdm(starts, desc=f"features: {name}", unit="chunk", disable=None)
         return torch.cat([describe(self.data.read(indices[start : start + _CHUNK])) for start in bar])
 
 

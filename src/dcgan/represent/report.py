@@ -9,7 +9,8 @@ from typing import Any
 from dcgan.checkpoint import write_bytes, write_json, write_with
 from dcgan.config import ProbeConfig
 from dcgan.evaluate.report import table
-from dcgan.models import model_file
+from dcgan.hub import is_repository
+from dcgan.model_file import PRETRAINED, model_file
 from dcgan.represent.probe import Measurement, Probe
 
 RESULT_FILE, PAGE_FILE, PLOT_FILE = "probe.json", "probe.md", "probe.png"
@@ -22,11 +23,15 @@ NAMES = {
 
 
 def results_folder(config: ProbeConfig) -> Path:
-    """Where the results of a probe go: `out`, or probe-DATA beside the model."""
+    """Where the results of a probe go: `out`, or probe-DATA beside the model.
+
+    Beside the package's own model, or one that lies in Hugging Face's cache, nobody would look: for these it is here.
+    """
     if config.out:
         return Path(config.out)
     name = Path(config.data).expanduser().resolve().name.split(".")[0] or "images"
-    return model_file(config.model).parent / f"probe-{name}"
+    elsewhere = config.model == PRETRAINED or is_repository(config.model)
+    return (Path() if elsewhere else model_file(config.model).parent) / f"probe-{name}"
 
 
 def write_report(probe: Probe, folder: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from dcgan.config import Label, label_groups
 from dcgan.data import PackedImages, choose_labels, label_values
+from dcgan.data.labels import SOURCES_OF_LABELS
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
 
@@ -48,10 +49,7 @@ def find_tasks(data: PackedImages, wanted: str | None) -> list[Task]:
     Raises `DcganError` for data without labels, for names it does not have, and for numbers.
     """
     if data.labels is None or not data.label_names:
-        raise DcganError(
-            f"{data.name} has no labels to learn: give images in one folder a class, with a labels.csv, CelebA with "
-            "its list_attr_celeba.txt, toy or digits"
-        )
+        raise DcganError(f"{data.name} has no labels to learn: {SOURCES_OF_LABELS}")
     labels = choose_labels(data, wanted or "all")
     numbers = [label.name for label in labels if label.kind == "number"]
     if wanted and numbers:

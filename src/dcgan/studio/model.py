@@ -16,7 +16,9 @@ from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.explore import Direction, from_weights, read_directions
 from dcgan.explore.files import beside
-from dcgan.models import MODEL_FILE, Discriminator, Generator, model_file
+from dcgan.explore.principal import named
+from dcgan.model_file import MODEL_FILE, model_file
+from dcgan.models import Discriminator, Generator
 
 PRINCIPAL = 8
 """Principal directions found from the weights where none were found by `dcgan principal`."""
@@ -122,8 +124,4 @@ def _version(file: Path) -> tuple[int, int]:
 
 def principal_directions(generator: Generator) -> dict[str, Direction]:
     """The strongest directions of the first layer's weights, by the names `dcgan principal` gives them."""
-    vectors, shares = from_weights(generator, min(PRINCIPAL, generator.config.latent_size))
-    return {
-        f"weights-{number}": Direction(vector, {"method": "weights", "share": round(share, 4)})
-        for number, (vector, share) in enumerate(zip(vectors, shares.tolist(), strict=True), 1)
-    }
+    return named("weights", *from_weights(generator, min(PRINCIPAL, generator.config.latent_size)))

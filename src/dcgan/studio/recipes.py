@@ -26,8 +26,8 @@ from torch import Tensor
 
 from dcgan.config import ModelConfig
 from dcgan.errors import DcganError
-from dcgan.explore import lerp, move, slerp
-from dcgan.explore.latents import walk_of_model
+from dcgan.explore import move
+from dcgan.explore.latents import between_latents, walk_of_model
 from dcgan.models import Generator
 
 FRAMES_A_STEP = 60
@@ -139,10 +139,7 @@ class _Reader:
             return path[round(share * len(path)) % len(path)]
         if share in (0, 1):  # to the bit, where the formula is off by a rounding
             return keys[round(share)]
-        between = lerp if self.config.latent == "uniform" else slerp
-        z, codes = keys.tensor_split([self.config.latent_size], dim=1)
-        at = torch.tensor([share])
-        return torch.cat([between(z[0], z[1], at), lerp(codes[0], codes[1], at)])
+        return between_latents(keys[0], keys[1], torch.tensor([share]), self.config)
 
     def seed(self, match: re.Match[str]) -> Tensor:
         seed, truncation = int(match[1]), None if match[2] is None else float(match[2])

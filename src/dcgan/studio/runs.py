@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from dcgan.checkpoint import read_json
+from dcgan.config import DEFAULT_KIMG
 from dcgan.errors import DcganError
+from dcgan.images import GRID_GAP, grid_columns
 from dcgan.train.run import CONFIG_FILE, METRICS_FILE
+from dcgan.train.tracking import sample_grids
 
 MOST_POINTS = 800
 """Of a curve; more are thinned evenly."""
 _CURVES = ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated", "images_per_second")
 _SETTINGS = (
     "preset", "size", "channels", "batch", "latent_size", "generator_width", "discriminator_width",
-    "generator_lr", "discriminator_lr", "ema", "seed",
+    "generator_lr", "discriminator_lr", "ema_kimg", "seed",
 )  # fmt: skip
-_GAP = 2  # between the images of a sample grid
 
 
 def find_run(model: Path) -> Path | None:
@@ -37,7 +40,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._offset = 0
+        self._offset = self._inode = 0
         self._losses: list[dict[str, Any]] = []
         self._evaluations: list[dict[str, Any]] = []
 
@@ -47,11 +50,12 @@ class Run:
             self._read_on()
             losses, evaluations = list(self._losses), list(self._evaluations)
         config = read_json(self.path / CONFIG_FILE)
+        if not isinstance(config, dict):
+            raise DcganError(f"{self.path / CONFIG_FILE} is damaged: it holds no settings of a run")
         last = losses[-1] if losses else {}
         shown = losses[:: math.ceil(len(losses) / MOST_POINTS)] if losses else []
         if losses and shown[-1] is not last:
             shown.append(last)
-        samples = sorted(self._samples())
         return {
             "name": self.path.name,
             "status": self._status(losses, config),
@@ -60,30 +64,31 @@ class Run:
             "epoch": last.get("epoch"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
-            "settings": {"data": Path(config.get("data", "")).name}
+            "settings": {"data": Path(str(config.get("data"))).name}
             | {name: config[name] for name in _SETTINGS if config.get(name) is not None},
             "curves": {name: [_number(record.get(name)) for record in shown] for name in ("kimg", *_CURVES)},
             "figures": self._figures(evaluations),
-            "samples": [{"label": label, "kimg": float(label)} for label in samples],
+            "samples": [{"label": _label(path), "kimg": kimg} for kimg, path in sample_grids(self.path)],
             "grid": _grid(config),
         }
 
     def sample(self, label: str) -> Path:
         """The sample grid called `label`, which must be one of `state()`'s: it is looked up, never opened by name."""
-        try:
-            return self._samples()[label]
-        except KeyError:
-            raise DcganError(f"the run has no sample grid {label[:40]!r}") from None
-
-    def _samples(self) -> dict[str, Path]:
-        return {path.stem.removeprefix("kimg-"): path for path in (self.path / "samples").glob("kimg-*.png")}
+        for _, path in sample_grids(self.path):
+            if _label(path) == label:
+                return path
+        raise DcganError(f"the run has no sample grid {label[:40]!r}")
 
     def _read_on(self) -> None:
-        """Take in the lines added since the last time; a resumed run may have cut some away."""
-        path = self.path / METRICS_FILE
-        if path.stat().st_size < self._offset:
-            self._offset, self._losses, self._evaluations = 0, [], []
-        with path.open("rb") as file:
+        """Take in the lines added since the last time, and leave out those that say nothing.
+
+        A run that is resumed may cut lines away, and puts another file in this one's place.
+        """
+        with (self.path / METRICS_FILE).open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._offset:
+                self._offset, self._losses, self._evaluations = 0, [], []
+            self._inode = status.st_ino
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):  # half written
@@ -93,7 +98,12 @@ class Run:
                     record = json.loads(line)
                 except ValueError:
                     continue
-                (self._evaluations if "evaluation" in record else self._losses).append(record)
+                if not isinstance(record, dict) or _number(record.get("kimg")) is None:
+                    continue
+                if "evaluation" not in record:
+                    self._losses.append(record)
+                elif isinstance(record["evaluation"], dict):
+                    self._evaluations.append(record)
 
     def _status(self, losses: list[dict[str, Any]], config: dict[str, Any]) -> str:
         """finished, training (something was written lately, as often as this run writes) or stopped."""
@@ -114,19 +124,24 @@ class Run:
         return {"kimg": kimg, **{n: [_number(r["evaluation"].get(n)) for r in evaluations] for n in names}}
 
 
+def _label(grid: Path) -> str:
+    """What the page calls a sample grid."""
+    return grid.stem.removeprefix("kimg-")
+
+
 def _total(config: dict[str, Any], last: dict[str, Any]) -> float | None:
     """The kimg at which the run ends, where it can be told."""
     if config.get("kimg") is not None:
         return float(config["kimg"])
     if config.get("epochs") is None:
-        return 1000.0
+        return DEFAULT_KIMG
     return float(f"{config['epochs'] * last['kimg'] / last['epoch']:.3g}") if last.get("epoch") else None
 
 
 def _grid(config: dict[str, Any]) -> dict[str, int]:
     """Where the images of a sample grid lie, as `make_grid` places them."""
     count = config.get("sample_count") or 64
-    return {"count": count, "columns": math.ceil(math.sqrt(count)), "size": config.get("size") or 64, "gap": _GAP}
+    return {"count": count, "columns": grid_columns(count), "size": config.get("size") or 64, "gap": GRID_GAP}
 
 
 def _number(value: object) -> float | None:

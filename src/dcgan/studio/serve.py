@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dcgan.config import StudioConfig
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE
+from dcgan.model_file import MODEL_FILE
 from dcgan.studio.runs import Run, find_run
 
 

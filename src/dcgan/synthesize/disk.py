@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -127,6 +128,8 @@ class Writer:
         path = self.folder / MANIFEST
         if path.is_file():
             before = read_json(path)
+            if not isinstance(before, dict):
+                raise DcganError(f"{path} is damaged: choose another place")
             for name, value in self.identity().items():
                 if before.get(name) != json.loads(json.dumps(value)):
                     raise DcganError(
@@ -282,21 +285,29 @@ def refuse_place(out: Path, folder: Path, sources: Sequence[str]) -> None:
 
 
 def seed_of(name: str) -> int:
-    """The seed in the name of an image."""
-    return int(Path(name).stem.removeprefix("seed"))
+    """The seed in the name of an image; another name, which someone else wrote into a list, is a `DcganError`."""
+    match = re.fullmatch(r"images/seed(\d+)\.png", name, re.ASCII)
+    if match is None:
+        raise DcganError(f"{LABELS} lists {name}, which is no image of this command: choose another place")
+    return int(match[1])
 
 
 def read_list(path: Path) -> list[str]:
     """First fields of all whole lines below the header; none if there is no file."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line.partition(",")[0] for line in lines[1:] if line.endswith("\n")]
+    return [line.partition(",")[0] for line in read_lines(path)[1:] if line.endswith("\n")]
+
+
+def read_lines(path: Path) -> list[str]:
+    """All lines of a list with their ends; none if there is no file. One in another encoding is a `DcganError`."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    except ValueError as error:
+        raise DcganError(f"{path} is damaged, as it is not in UTF-8: choose another place") from error
 
 
 def keep_lines(path: Path, header: Sequence[str], count: int) -> None:
     """Cut a list back to its header and `count` lines; where there is none, begin it."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1 : 1 + count] if path.is_file() else []
+    lines = read_lines(path)[1 : 1 + count]
     write_with(path, lambda temporary: temporary.write_text(as_csv([header]) + "".join(lines), encoding="utf-8"))
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from dcgan.classify import Classifier, train_classifier
 from dcgan.data import PackedImages
+from dcgan.data.packed import Floats
 from dcgan.errors import DcganError
 from dcgan.images import Pixels
 
 EPOCHS = 12.0
 FEWEST = 200  # labelled faces to learn from
-Floats = npt.NDArray[np.float32]
 
 
 class WithLandmarks:

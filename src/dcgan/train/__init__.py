@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcgan.checkpoint import read_json, write_json
+from dcgan.checkpoint import read_json, remove_left_overs, write_json
 from dcgan.config import FEW_IMAGES, ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, choose_labels, open_data
 from dcgan.device import allow_tf32, choose_device, choose_precision, describe_machine
@@ -74,6 +74,8 @@ def train(config: TrainConfig, resume: Path | None = None, world: World = ALONE)
             newest = world.share(newest_checkpoint(run))
             trainer.state.restore(newest)
             if world.first:
+                for folder in (run, run / "checkpoints", run / "samples"):
+                    remove_left_overs(folder)
                 restore_best(newest, run)
         if world.first:
             describe_run(trainer)

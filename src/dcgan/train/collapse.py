@@ -88,6 +88,8 @@ class CollapseWatch:
         """`past` are the lines so far, so that a resumed run is watched as an uninterrupted one is."""
         self.signs: deque[str | None] = deque(maxlen=WINDOW)
         self.healthy_step = 0
+        self.figure = ""
+        """Name of the figure that quality is judged by."""
         self.best: tuple[float, int] = (float("inf"), 0)
         self.worse = 0
         for line in past:
@@ -112,6 +114,8 @@ class CollapseWatch:
 
     def _judge_quality(self, line: Mapping[str, Any]) -> CollapseError | None:
         name, figure = next(iter(line["evaluation"].items()))
+        if name != self.figure:  # resumed with another extractor, whose figures do not compare
+            self.figure, self.best, self.worse = name, (float("inf"), 0), 0
         self.best = min(self.best, (figure, line["step"]))
         best, step = self.best
         self.worse = self.worse + 1 if figure > WORSE * best else 0
@@ -121,13 +125,14 @@ class CollapseWatch:
 
 
 def _sign(line: Mapping[str, Any]) -> str | None:
-    """What trouble one line of figures is a sign of, if any."""
-    if line["kimg"] < WARM_UP_KIMG:
+    """What trouble one line of figures is a sign of, if any; one without these, of an earlier version, is of none."""
+    spread, accuracy = line.get("fake_spread"), line.get("d_accuracy")
+    if line["kimg"] < WARM_UP_KIMG or spread is None or accuracy is None:
         return None
-    if line["fake_spread"] < LEAST_SPREAD:
+    if spread < LEAST_SPREAD:
         return "spread"
-    if line["d_accuracy"] > SURE:
+    if accuracy > SURE:
         return "won"
-    if line["d_accuracy"] < UNSURE:
+    if accuracy < UNSURE:
         return "lost"
     return None

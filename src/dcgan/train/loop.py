@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from dcgan import __version__
-from dcgan.config import TrainConfig
+from dcgan.config import DEFAULT_KIMG, TrainConfig
 from dcgan.data import PackedImages, training_labels
 from dcgan.device import choose_precision, peak_memory
 from dcgan.diffaug import augment
@@ -29,7 +29,7 @@ from dcgan.train.collapse import CollapseError, CollapseWatch, gradient_norm, he
 from dcgan.train.distributed import ALONE, World, synchronize_batch_norm
 from dcgan.train.ema import ema_decay, update_average
 from dcgan.train.run import checkpoints, publish
-from dcgan.train.state import BEST_FILE, METRICS, TrainingState
+from dcgan.train.state import BEST_FILE, METRICS, STATE_FILE, TrainingState
 from dcgan.train.tracking import Tracker, read_metrics
 
 Network = Callable[..., torch.Tensor]
@@ -94,7 +94,7 @@ class Trainer:
             self.sample(tracker, 0)
         if tracker is not None:
             self.watch = CollapseWatch(read_metrics(self.run))
-        last_log, last_checkpoint = (state.seconds, state.step), state.seconds
+        last_log, last_checkpoint, saved_step = (state.seconds, state.step), state.seconds, -1
         now = time.monotonic()
         while self.images < self.total_images and not self.asked_to_stop():
             self.train_step()
@@ -111,8 +111,9 @@ class Trainer:
                 now = time.monotonic()  # training time is what recipes are compared by, and this is none of it
             if self.checkpoint_due(state.seconds - last_checkpoint):
                 self.checkpoint(tracker)
-                last_checkpoint = state.seconds
-        self.checkpoint(tracker)
+                last_checkpoint, saved_step = state.seconds, state.step
+        if state.step != saved_step:  # or no step was left: a kill may have come between checkpoint and model file
+            self.checkpoint(tracker)
 
     def asked_to_stop(self) -> bool:
         """Whether any rank got a signal to stop; all of them take note of it."""
@@ -277,8 +278,10 @@ class Trainer:
             assert self.evaluator is not None
             figures = self.evaluator(self.state.average)
             tracker.log_evaluation({"step": self.state.step, **self.progress(), "evaluation": figures, **self.clock()})
-            judged = [next(iter(record["evaluation"].values())) for record in tracker.evaluations()]
-            if judged[-1] == min(judged):
+            name, distance = next(iter(figures.items()))
+            # A run that was resumed with another extractor has figures of other names too, which do not compare.
+            judged = [record["evaluation"].get(name, math.inf) for record in tracker.evaluations()]
+            if distance == min(judged):
                 self.state.save_model(self.run / BEST_FILE, self.config.model, {**self.about(), "metrics": figures})
             collapse = self.watch.judge(tracker.evaluations()[-1])
         self.world.wait()
@@ -300,7 +303,7 @@ class Trainer:
         if tracker is not None:
             folder = self.run / "checkpoints" / f"{self.state.step:08d}"
             tracker.summarise()
-            if not folder.exists():
+            if not (folder / STATE_FILE).exists():  # what lacks it is left of a deletion that was killed
                 self.state.save(folder, self.config.model, self.about(), best=self.run / BEST_FILE)
             publish(folder, self.run, self.config.keep_checkpoints, self.watch.healthy_step)
         self.world.wait()
@@ -347,4 +350,4 @@ def target_kimg(config: TrainConfig, data: PackedImages) -> float:
     """Where the run ends, in kimg."""
     if config.epochs is not None:
         return config.epochs * len(data.training_indices) / 1000
-    return config.kimg if config.kimg is not None else 1000.0
+    return config.kimg if config.kimg is not None else DEFAULT_KIMG

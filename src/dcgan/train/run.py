@@ -11,7 +11,7 @@ from typing import IO
 from dcgan.checkpoint import told_as_errors, write_with
 from dcgan.config import TrainConfig
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE
+from dcgan.model_file import MODEL_FILE
 from dcgan.train.state import BEST_FILE, STATE_FILE
 
 CONFIG_FILE = "config.json"
@@ -47,8 +47,9 @@ def find_run(run_dir: Path, name: str) -> Path | None:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    return sorted(path.parent for path in (run / "checkpoints").glob(f"[0-9]*/{STATE_FILE}"))
+    """The complete checkpoints of a run, oldest first; folders of other names, such as copies, are not its own."""
+    complete = (path.parent for path in (run / "checkpoints").glob(f"*/{STATE_FILE}"))
+    return sorted((path for path in complete if re.fullmatch("[0-9]+", path.name)), key=lambda path: int(path.name))
 
 
 def lock(run: Path) -> IO[str]:

@@ -5,8 +5,10 @@ There is no random state in it: every draw is a function of the seed and the ste
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,11 @@ from torch import nn
 
 from dcgan.checkpoint import (
     file_digest,
+    json_digest,
     load_tensors,
     new_folder,
     read_json,
     save_tensors,
-    tensors_digest,
     write_json,
     write_with,
 )
@@ -28,7 +30,8 @@ from dcgan.config import ModelConfig, TrainConfig
 from dcgan.device import choose_precision
 from dcgan.draws import generator_for
 from dcgan.errors import DcganError
-from dcgan.models import MODEL_FILE, Discriminator, Generator, read_model, save_model
+from dcgan.model_file import MODEL_FILE, read_model, save_model
+from dcgan.models import Discriminator, Generator
 
 STATE_FILE = "state.json"
 TRAINING_FILE = "training.safetensors"
@@ -110,14 +113,14 @@ class TrainingState:
                 "training": about["training"],
                 "checksums": {path.name: file_digest(path) for path in temporary.iterdir()},
             }
-            write_json(temporary / STATE_FILE, {**counters, "digest": tensors_digest({}, counters)})
+            write_json(temporary / STATE_FILE, {**counters, "digest": json_digest(counters)})
 
     def restore(self, folder: Path) -> None:
         """Take everything from the checkpoint `folder`; one that is damaged or does not fit is a `DcganError`."""
         counters = check_checkpoint(folder)
         _, model, _ = read_model(folder)
         training, _ = load_tensors(folder / TRAINING_FILE)
-        try:
+        with _told_if_unfit(folder):
             _copy_into(self.average, "generator.", model)
             _copy_into(self.discriminator, "discriminator.", model)
             _copy_into(self.generator, "raw_generator.", training)
@@ -127,9 +130,7 @@ class TrainingState:
                 if f"{role}_scaler" in training:
                     _restore_scaler(scaler, training[f"{role}_scaler"])
             self.metric_sums.copy_(training["metric_sums"])
-        except (RuntimeError, KeyError) as error:
-            raise DcganError(f"{folder} holds a state of another kind than this run's: {error}") from error
-        self.step, self.seconds, self.rate_scale = (counters[name] for name in ("step", "seconds", "rate_scale"))
+            self.step, self.seconds, self.rate_scale = (counters[name] for name in ("step", "seconds", "rate_scale"))
 
     def _optimized(self) -> list[tuple[str, nn.Module, torch.optim.Optimizer]]:
         return [
@@ -158,10 +159,11 @@ def read_counters(folder: Path) -> dict[str, Any]:
     """What a checkpoint says of itself; damage is a `DcganError`."""
     counters = read_json(folder / STATE_FILE)
     rest = {key: value for key, value in counters.items() if key != "digest"} if isinstance(counters, dict) else {}
+    whole = isinstance(rest.get("step"), int) and isinstance(rest.get("seconds"), (int, float))
+    whole = whole and isinstance(rest.get("checksums"), dict)
+    whole = whole and isinstance(rest.get("dataset"), dict) and "digest" in rest["dataset"]
     # Checkpoints of early versions have no digest.
-    if not {"step", "seconds", "dataset", "checksums"} <= rest.keys() or (
-        counters.get("digest", tensors_digest({}, rest)) != tensors_digest({}, rest)
-    ):
+    if not whole or counters.get("digest", json_digest(rest)) != json_digest(rest):
         raise DcganError(
             f"{folder / STATE_FILE} is damaged or was edited; delete {folder} to go on from the checkpoint before it"
         )
@@ -185,8 +187,22 @@ def read_raw_generator(folder: Path) -> Generator:
         raise DcganError(f"{folder} is no checkpoint: only a checkpoint's folder holds the raw weights")
     check_checkpoint(folder)
     generator = Generator.from_pretrained(folder)
-    _copy_into(generator, "raw_generator.", load_tensors(folder / TRAINING_FILE)[0])
+    with _told_if_unfit(folder):
+        _copy_into(generator, "raw_generator.", load_tensors(folder / TRAINING_FILE)[0])
     return generator
+
+
+@contextlib.contextmanager
+def _told_if_unfit(folder: Path) -> Iterator[None]:
+    """Turn what comes of a checkpoint that lacks something, or has it in another shape, into a `DcganError`."""
+    try:
+        yield
+    except (RuntimeError, KeyError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise DcganError(
+            f"{folder} holds a state of another kind than this run's, or of another version of dcgan ({reason}): "
+            "go on with the version that the run's environment.json names, or start a new run"
+        ) from error
 
 
 def _optimizer(config: TrainConfig, network: nn.Module, kind: str, rate: float) -> torch.optim.Optimizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,10 @@ from dcgan.images import Pixels, make_grid, save_image
 from dcgan.train.run import METRICS_FILE
 
 SECONDS_BETWEEN_LINES = 30.0
-PLOTTED = (
-    "discriminator_loss",
-    "generator_loss",
-    "d_real",
-    "d_fake",
-    "d_fake_updated",
-)  # runs of all versions have them
+# Runs of all versions have them.
+PLOTTED = ("discriminator_loss", "generator_loss", "d_real", "d_fake", "d_fake_updated")
 KIMG_LABEL = "kimg (thousands of real images shown)"
+_SAMPLE_NAME = re.compile(r"kimg-(\d+(?:\.\d+)?)\.png", re.ASCII)
 
 
 class Tracker:
@@ -117,7 +114,7 @@ class Tracker:
         plot_losses(read_metrics(self.run), self.run / "losses.png")
         if evaluations := self.evaluations():
             plot_quality(evaluations, self.run / "quality.png")
-        frames = sorted((self.run / "samples").glob("kimg-*.png"))
+        frames = [path for _, path in sample_grids(self.run)]
         if self.animation != "none" and frames:
             for frame in animate(self.run / f"progress.{self.animation}", frames):
                 self.say(f"{frame} is damaged, and left out of the animation")
@@ -136,14 +133,20 @@ class Tracker:
         if path.exists():
             kept = [record for record in read_metrics(self.run) if record["step"] <= step]
             write_bytes(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
-        for sample in (self.run / "samples").glob("kimg-*.png"):
-            if float(sample.stem.removeprefix("kimg-")) * 1000 > images:
-                sample.unlink()
+        for kimg, path in sample_grids(self.run):
+            if kimg * 1000 > images:
+                path.unlink()
 
 
 def sample_label(kimg: float) -> str:
     """kimg as it stands in the name of a sample grid: 000200, or 000000.500 where it is no whole number."""
     return f"{kimg:06.0f}" if float(kimg).is_integer() else f"{kimg:010.3f}"
+
+
+def sample_grids(run: Path) -> list[tuple[float, Path]]:
+    """A run's sample grids, each after its kimg, the earliest first; pictures of other names are not its own."""
+    named = ((_SAMPLE_NAME.fullmatch(path.name), path) for path in (run / "samples").glob("kimg-*.png"))
+    return sorted((float(match[1]), path) for match, path in named if match)
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -172,6 +175,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         numbers = [record[name] for name in ("step", "kimg", "epoch", "seconds")]
         figures = record.get("evaluation")
         numbers += [record[name] for name in PLOTTED] if figures is None else figures.values()
+        if figures == {}:
+            return None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     is_whole = all(isinstance(number, (int, float)) for number in numbers)
@@ -204,14 +209,17 @@ def plot_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_quality(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Plot each figure of the evaluations over kimg into the PNG `path`, one below the other."""
+    """Plot each figure of the evaluations over kimg into the PNG `path`, one below the other.
+
+    Those of a run that was resumed with another extractor have not all the same figures.
+    """
     from matplotlib.figure import Figure
 
-    names = list(records[0]["evaluation"])
+    names = list(dict.fromkeys(name for record in records for name in record["evaluation"]))
     figure = Figure(figsize=(9, 2.2 * len(names)), layout="constrained")
-    kimg = [record["kimg"] for record in records]
     for axes, name in zip(figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], names, strict=True):
-        axes.plot(kimg, [record["evaluation"][name] for record in records], marker=".", linewidth=1)
+        points = [(record["kimg"], record["evaluation"][name]) for record in records if name in record["evaluation"]]
+        axes.plot(*zip(*points, strict=True), marker=".", linewidth=1)
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
     axes.set_xlabel(KIMG_LABEL)
