@@ -58,7 +58,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
     "fast-discriminator": {**RELATIVISTIC, "discriminator_lr": 1e-3},
-    "fast-generator": {**RELATIVISTIC, "generator_lr": 1e-3},
+    "fast-generator": {**RELATIVISTIC, "generator_lr": 1e-3, "lr_decay": "none"},
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
     # Of bench/levers.py.
     **{lever: {**RELATIVISTIC, "lever": lever} for lever in LEVERS},
