@@ -39,7 +39,6 @@ SECONDS = 120.0
 TIMES = ("seconds", "images_per_second")
 TINY = (
     *("--batch", "8", "--generator-width", "4", "--discriminator-width", "4", "--latent-size", "8", "--kimg", "0.08"),
-    *("--lr-decay", "none"),  # a run that was stopped early must be the beginning of a longer one
     *("--log-every", "0.02", "--sample-every", "0.04", "--sample-count", "4", "--checkpoint-every", "0.024"),
     *("--no-tensorboard", "--device", "cpu", "--name", "tiny", "--resume", "auto"),
 )

@@ -99,7 +99,7 @@ def test_waiting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_precision_scales_its_losses_and_resumes_exactly(tiny: Make) -> None:
-    settings = {**PRESETS["relativistic"], "batch": 8, "lr_decay": "none", "precision": "fp16"}
+    settings = {**PRESETS["relativistic"], "batch": 8, "precision": "fp16"}
     whole = train(tiny(**settings)).run
     parts = train(tiny(**settings, kimg=0.04)).run
     train(dataclasses.replace(resumable_config(parts), kimg=0.08), parts)

@@ -34,7 +34,7 @@ WARNINGS = {
     ),
     "quality": (
         "quality is falling: {name} is {figure:.4g} after {best:.4g} at its best, which best.safetensors holds. "
-        "Stop here, or lower the learning rates (--lr-decay cosine does so by itself)"
+        "Stop here, or go back to it with lower rates (--on-collapse rollback)"
     ),
 }
 
