@@ -220,7 +220,8 @@ FEW_IMAGES = 2_000
 PRESETS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
     {
         # Paired logits with R1 + R2 and Adam without momentum (Huang et al. 2024) for the paper's networks, small
-        # batches and a lazy penalty: what gave the best faces for the time (docs/recipes.md).
+        # batches, a lazy penalty and a discriminator that does not outrun the generator: what gave the best faces for
+        # the time (docs/recipes.md).
         "relativistic": {
             "batch": 32,
             "loss": "relativistic",
