@@ -60,8 +60,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
-    # Of bench/levers.py.
-    **{lever: {**RELATIVISTIC, "lever": lever} for lever in LEVERS},
+    **dict.fromkeys(LEVERS, RELATIVISTIC),  # with what bench/levers.py changes
 }
 MINUTES = (5, 10, 20, 30, 60, 90, 120)
 
@@ -95,12 +94,11 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # as levers change their process for good
             rate = pool.apply(images_per_second, (arguments.data, name))
         settings = {"kimg": round(arguments.minutes * 60 * rate / 1000), "evaluate_every": arguments.every}
-        write_json(plan, {**options(name), **settings, "seed": seed, "tensorboard": False})
+        write_json(plan, {**RECIPES[name], **settings, "seed": seed, "tensorboard": False})
     if (left := end - time.monotonic()) < 60:
         return
     common = ["--config", str(plan), "--run-dir", str(arguments.out), "--name", run_name, "--resume", "auto"]
-    lever = RECIPES[name].get("lever")
-    program = ["-m", "dcgan"] if lever is None else [str(Path(__file__).with_name("levers.py")), lever]
+    program = [str(Path(__file__).with_name("levers.py")), name] if name in LEVERS else ["-m", "dcgan"]
     process = subprocess.Popen([sys.executable, *program, "train", arguments.data, *common], env=os.environ)
     try:
         process.wait(None if left == float("inf") else left)
@@ -109,17 +107,12 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
         process.wait()
 
 
-def options(name: str) -> dict[str, Any]:
-    """What a recipe sets of `dcgan train`'s options."""
-    return {key: value for key, value in RECIPES[name].items() if key != "lever"}
-
-
 def images_per_second(data: str, name: str, steps: int = 24) -> float:
     """How fast a recipe trains, over whole turns of its penalty."""
-    if lever := RECIPES[name].get("lever"):
-        LEVERS[lever]()
+    if name in LEVERS:
+        LEVERS[name]()
     packed = open_data(data, size=64)
-    config = TrainConfig(**{**options(name), "data": data, "size": 64, "channels": 3, "augment": "none"})
+    config = TrainConfig(**{**RECIPES[name], "data": data, "size": 64, "channels": 3, "augment": "none"})
     trainer = Trainer(config, packed, Path(), torch.device("cpu"))
     for _ in range(8):
         trainer.train_step()
