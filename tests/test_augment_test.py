@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def test_a_generator_from_an_earlier_call_is_taken_again(
     assert main(["augment-test", str(data.path), "--fractions", "0.25", *SMALL, "--out", str(out)]) == 0
     assert "from an earlier call" in capsys.readouterr().err
     assert len(list((out / "runs").iterdir())) == 2
+
+
+def test_a_generator_trained_otherwise_is_not_taken(
+    data: PackedImages, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = shutil.copytree(out, tmp_path / "out")
+    settings = next((earlier / "runs").glob("*-fraction-0.25")) / "config.json"
+    settings.write_text(settings.read_text().replace('"generator_lr": 0.001', '"generator_lr": 0.0005'))
+    assert main(["augment-test", str(data.path), "--fractions", "0.25", *SMALL, "--out", str(earlier)]) == 0
+    assert "from an earlier call" not in capsys.readouterr().err
+    assert len(list((earlier / "runs").iterdir())) == 3
 
 
 def test_a_given_model_is_said_to_have_seen_more(data: PackedImages, tmp_path: Path) -> None:

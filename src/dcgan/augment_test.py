@@ -7,6 +7,7 @@ fraction alone. With a given model the comparison is only fair for the whole of 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dcgan.checkpoint import read_json
 from dcgan.classify import Classifier, train_classifier
 from dcgan.confidence import Accuracy, accuracy, difference
 from dcgan.config import DEFAULT_PRESET, AugmentTestConfig, TrainConfig
@@ -23,13 +23,16 @@ from dcgan.data import PackedImages, PackedWriter, open_data
 from dcgan.device import choose_device
 from dcgan.errors import DcganError
 from dcgan.images import Pixels
-from dcgan.model_file import MODEL_FILE
 from dcgan.models import Generator
 from dcgan.represent.tasks import Floats, Indices, Task, draw_labelled, find_tasks
-from dcgan.train import train
+from dcgan.train import resumable_config, train
+from dcgan.train.run import checkpoints
+from dcgan.train.state import read_counters
 
 METHODS = ("real", "classic", "synthetic", "both", "only")
 """Real images alone; with classic augmentation; with synthetic ones; with both; synthetic images alone."""
+_FOUND_OUT = ("size", "channels", "labels", "augment", "device", "data", "run_dir")
+"""Settings of a run that follow from the data and the machine."""
 _BATCH = 64
 _CHUNK = 512
 _FIRST_SEED = 1_000_000  # of the synthetic images: not those that a model's own sample grids show
@@ -177,18 +180,25 @@ def _own_generator(
         tensorboard=False,
         animation="none",
     )
-    for run in sorted((out / "runs").glob(f"*-{settings.name}")):
-        if (run / MODEL_FILE).is_file():
-            generator = Generator.from_pretrained(run)
-            made = read_json(run / "config.json")
-            same = (made["preset"], made["kimg"]) == (settings.preset, config.kimg)
-            if same and generator.about["dataset"]["digest"] == packed.digest:
-                print(f"dcgan: taking {run} for {share:g} of the data, from an earlier call", file=sys.stderr)
-                return generator
-    outcome = train(settings)
+    begun = next((run for run in sorted((out / "runs").glob("*")) if _is_of(run, settings, packed)), None)
+    if begun is not None:
+        print(f"dcgan: taking {begun} for {share:g} of the data, from an earlier call", file=sys.stderr)
+        generator = Generator.from_pretrained(begun)
+        if generator.about["training"]["kimg"] >= config.kimg:
+            return generator
+    outcome = train(settings, resume=begun)
     if outcome.stopped_by is not None:
         raise KeyboardInterrupt
     return Generator.from_pretrained(outcome.run)
+
+
+def _is_of(run: Path, settings: TrainConfig, data: PackedImages) -> bool:
+    """Whether a run was made with these settings and data, finished or not."""
+    if not checkpoints(run):
+        return False
+    made = resumable_config(run)
+    same = dataclasses.replace(made, **{name: getattr(settings, name) for name in _FOUND_OUT}) == settings
+    return same and read_counters(checkpoints(run)[-1])["dataset"]["digest"] == data.digest
 
 
 def synthesize(generator: Generator, task: Task, count: int, seed: int) -> tuple[Pixels, Floats]:
