@@ -4,8 +4,9 @@
     python bench/recipes.py table recipes
 
 `run` trains every recipe for as many minutes of training (evaluations do not count) and as many seeds, one run after
-another, each judged every `--every` kimg. It goes on where it stopped: call it again, or give it `--budget` minutes
-at a time. `table` writes `table.md` and `recipes.png` of whatever has been trained so far.
+another, each judged every `--every` kimg; `--kimg` gives all the same number of images in place of the same time. It
+goes on where it stopped: call it again, or give it `--budget` minutes at a time. `table` writes `table.md` and
+`recipes.png` of whatever has been trained so far.
 Give each run the same cores (OMP_NUM_THREADS, taskset), and nothing beside it.
 """
 
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
     **dict.fromkeys(LEVERS, RELATIVISTIC),  # with what bench/levers.py changes
 }
-MINUTES = (5, 10, 20, 30, 60, 90, 120)
+MINUTES = (2, 5, 10, 20, 30, 60, 90, 120)
+KIMG = (20, 40, 60, 80, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 1000)
 
 
 def main() -> None:
@@ -73,6 +76,7 @@ def main() -> None:
     run.add_argument("out", type=Path)
     run.add_argument("--only", nargs="+", default=list(RECIPES), choices=RECIPES, help="recipes to train (all)")
     run.add_argument("--minutes", type=float, default=20.0, help="of training, for each run")
+    run.add_argument("--kimg", type=float, help="train each so far, however long it takes")
     run.add_argument("--seeds", type=int, default=1)
     run.add_argument("--every", type=float, default=20.0, help="kimg from one evaluation to the next")
     run.add_argument("--budget", type=float, default=float("inf"), help="minutes after which to stop, and save")
@@ -91,9 +95,8 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
     run_name = f"{name}-seed{seed}"
     plan = arguments.out / f"{run_name}.json"
     if not plan.exists():  # the rates fall over the whole run, so its length is fixed at the start
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # as levers change their process for good
-            rate = pool.apply(images_per_second, (arguments.data, name))
-        settings = {"kimg": round(arguments.minutes * 60 * rate / 1000), "evaluate_every": arguments.every}
+        kimg = arguments.kimg or kimg_in(arguments.minutes, arguments.data, name)
+        settings = {"kimg": kimg, "evaluate_every": arguments.every}
         write_json(plan, {**RECIPES[name], **settings, "seed": seed, "tensorboard": False})
     if (left := end - time.monotonic()) < 60:
         return
@@ -107,12 +110,19 @@ def train(arguments: argparse.Namespace, name: str, seed: int, end: float) -> No
         process.wait()
 
 
+def kimg_in(minutes: float, data: str, name: str) -> int:
+    """Thousands of images that a recipe trains on in so many minutes."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # as levers change their process for good
+        return round(minutes * 60 * pool.apply(images_per_second, (data, name)) / 1000)
+
+
 def images_per_second(data: str, name: str, steps: int = 24) -> float:
     """How fast a recipe trains, over whole turns of its penalty."""
     if name in LEVERS:
         LEVERS[name]()
-    packed = open_data(data, size=64)
-    config = TrainConfig(**{**RECIPES[name], "data": data, "size": 64, "channels": 3, "augment": "none"})
+    packed = open_data(data)
+    shape = {"size": packed.size, "channels": packed.channels}
+    config = TrainConfig(**{**RECIPES[name], **shape, "data": data, "augment": "none"})
     trainer = Trainer(config, packed, Path(), torch.device("cpu"))
     for _ in range(8):
         trainer.train_step()
@@ -123,60 +133,69 @@ def images_per_second(data: str, name: str, steps: int = 24) -> float:
 
 
 def write_table(out: Path) -> None:
-    """Write the table, a row a recipe (mean over seeds, and their spread), and the plot."""
+    """Write the tables, a row a recipe (mean over seeds, and their spread), and the plot."""
     runs: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(out.glob("[0-9]*-seed*/metrics.jsonl")):
-        runs[path.parent.name[6:].rpartition("-seed")[0]].append(path.parent)
-    heads = ["recipe", "seeds", "images/s", *(f"{minutes} min" for minutes in MINUTES), "best", "at", "raw, at the end"]
-    rows = [heads, ["---"] * len(heads)]
+        if curve(path.parent, "seconds"):
+            runs[path.parent.name[6:].rpartition("-seed")[0]].append(path.parent)
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
-    for name, folders in runs.items():
-        curves = [curve(folder) for folder in folders]
-        curves = [points for points in curves if points]
-        if not curves:
-            continue
-        best = [min((distance, minutes) for minutes, distance in points) for points in curves]
-        reached = [[at(points, minutes) for points in curves] for minutes in MINUTES]
-        speeds = [
-            line["images_per_second"]
-            for folder in folders
-            for line in read_metrics(folder)
-            if "epoch" in line and "images_per_second" in line
-        ]
-        rows.append(
-            [
-                name,
-                str(len(curves)),
-                f"{statistics.median(speeds):.0f}",
-                *(spread([value for value in values if value is not None]) for values in reached),
-                spread([distance for distance, _ in best]),
-                f"{statistics.mean(minutes for _, minutes in best):.0f} min",
-                spread([raw_distance(folder) for folder in folders if checkpoints(folder) and name not in LEVERS]),
-            ]
-        )
-        for points in curves:
-            axes.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name, color=f"C{len(rows) - 3}")
+    for number, (name, folders) in enumerate(runs.items()):
+        for folder in folders:
+            points = [(seconds / 60, distance) for seconds, distance in curve(folder, "seconds")]
+            axes.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name, color=f"C{number}")
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     axes.legend(handles.values(), handles)
     axes.set(xlabel="minutes of training", ylabel="FD-efficientnet-lite0", yscale="log")
     axes.grid(alpha=0.3, which="both")
-    write_bytes(out / "table.md", "".join(f"| {' | '.join(row)} |\n" for row in rows).encode())
+    tables = f"{table(runs, 'kimg', 1, KIMG)}\n{table(runs, 'seconds', 60, MINUTES)}"
+    write_bytes(out / "table.md", tables.encode())
     write_with(out / "recipes.png", lambda temporary: figure.savefig(temporary, dpi=100, format="png"))
-    print((out / "table.md").read_text())
+    print(tables)
 
 
-def curve(run: Path) -> list[tuple[float, float]]:
-    """Minutes of training and the Frechet distance of the averaged generator then."""
+def table(runs: dict[str, list[Path]], unit: str, scale: float, columns: Sequence[int]) -> str:
+    """Distances after so much of `unit`, the best of them and when it was, for each recipe that came to a column."""
+    reached = {
+        name: [[at(curve(folder, unit), scale * column) for folder in folders] for column in columns]
+        for name, folders in runs.items()
+    }
+    used = [i for i in range(len(columns)) if any(value is not None for row in reached.values() for value in row[i])]
+    label = {"kimg": "kimg", "seconds": "min"}[unit]
+    heads = ["recipe", "seeds", "images/s", *(f"{columns[i]} {label}" for i in used), "best", "at", "raw, at the end"]
+    rows = [heads, ["---"] * len(heads)]
+    for name, folders in runs.items():
+        best = [min((distance, so_far) for so_far, distance in curve(folder, unit)) for folder in folders]
+        rows.append(
+            [
+                name,
+                str(len(folders)),
+                f"{statistics.median(speed for folder in folders for speed in speeds(folder)):.0f}",
+                *(spread([value for value in reached[name][i] if value is not None]) for i in used),
+                spread([distance for distance, _ in best]),
+                f"{statistics.mean(so_far for _, so_far in best) / scale:.0f} {label}",
+                spread([raw_distance(folder) for folder in folders if checkpoints(folder) and name not in LEVERS]),
+            ]
+        )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def curve(run: Path, unit: str) -> list[tuple[float, float]]:
+    """Kimg or seconds of training, and the Frechet distance of the averaged generator then."""
     lines = [line for line in read_metrics(run) if "evaluation" in line]
-    return [(line["seconds"] / 60, next(iter(line["evaluation"].values()))) for line in lines]
+    return [(line[unit], next(iter(line["evaluation"].values()))) for line in lines]
 
 
-def at(points: list[tuple[float, float]], minutes: float) -> float | None:
-    """The distance at a time, between the evaluations before and after it; None where the run had not come to."""
-    for (start, before), (end, after) in itertools.pairwise(points):
-        if start <= minutes <= end:
-            return before + (after - before) * (minutes - start) / (end - start)
+def speeds(run: Path) -> list[float]:
+    """Images a second, at each line of the run's figures."""
+    return [line["images_per_second"] for line in read_metrics(run) if "epoch" in line and "images_per_second" in line]
+
+
+def at(points: list[tuple[float, float]], wanted: float) -> float | None:
+    """The distance there, between the evaluations before and after it; None where the run had not come to."""
+    for (start, before), (end, after) in itertools.pairwise([*points[:1], *points]):
+        if start <= wanted <= end:
+            return before + (after - before) * (wanted - start) / ((end - start) or 1)
     return None
 
 
@@ -185,7 +204,7 @@ def raw_distance(run: Path) -> float:
     checkpoint = checkpoints(run)[-1]
     kept = run / f"raw-{checkpoint.name}.json"
     if not kept.exists():
-        data = open_data(read_json(run / "config.json")["data"], size=64)
+        data = open_data(read_json(run / "config.json")["data"])
         evaluator = QuickEvaluator(data, load_extractor("efficientnet-lite0", torch.device("cpu")), 2000)
         write_json(kept, evaluator(read_raw_generator(checkpoint)))
     return float(next(iter(read_json(kept).values())))
