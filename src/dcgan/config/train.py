@@ -232,7 +232,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
             "beta1": 0.0,
             "beta2": 0.99,
             "augment": "auto",
-            "ema_kimg": 20.0,
+            "ema_kimg": 50.0,
         },
         # Radford, Metz and Chintala 2015 in the form most PyTorch code gives it: the defaults above.
         "paper": {},
