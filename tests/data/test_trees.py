@@ -220,7 +220,7 @@ def test_a_link_to_itself_and_members_without_a_name_are_passed_over(write_tree:
         archive.writestr(nameless, b"nothing")
         archive.writestr("1.jpg", b"one")
     with closing(open_tree(tmp_path / "x.zip")) as tree:
-        assert tree.names == ["1.jpg"]
+        assert list(tree.names) == ["1.jpg"]
 
 
 def test_an_archive_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
