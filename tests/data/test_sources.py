@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import posixpath
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcgan.data import sources
 from dcgan.data.sources import Entry, Source
@@ -59,6 +63,34 @@ def test_fewer_than_two_folders_are_no_classes(write_tree: WriteTree, files: lis
 def test_storage_folders_are_no_classes(write_tree: WriteTree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_CLASSES", 3)
     assert classes(write_tree("faces.zip", {f"{i}/x.jpg": b"" for i in range(4)}))[0] == []
+
+
+paths = st.lists(st.sampled_from(["a", "b", "ab", "a-b"]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(paths, max_size=12), first=st.integers(0, 12))
+def test_names_are_gone_through_as_if_they_were_in_a_list(write_tree: WriteTree, names: set[str], first: int) -> None:
+    path = write_tree("x.zip", {f"{name}.jpg": b"" for name in names} | dict.fromkeys(names, b"no image"))
+    expected = sorted(f"{name}.jpg" for name in names)
+    with Source(path) as source:
+        assert [entry.name for entry in source] == expected
+        assert [entry.name for entry in source.entries(first)] == expected[first:]
+        assert source.skipped == [(name, "not an image") for name in sorted(names)]
+        # Sets and parts that were packed earlier are known by it.
+        assert source.names_digest == hashlib.sha256("".join(f"{name}\n" for name in expected).encode()).hexdigest()
+        digest, labels = source.names_digest, {label.name for label in source.labels}
+    common = posixpath.commonpath({posixpath.dirname(name) for name in expected}) if expected else ""
+    inside = [PurePosixPath(name).relative_to(common).parts for name in expected]
+    folders = {parts[0] for parts in inside if len(parts) > 1}
+    assert labels == (folders if len(folders) > 1 else set())
+    found = []
+    for part in (1, 2, 3):
+        with Source(path, part=(part, 3)) as source:
+            assert (source.names_digest, {label.name for label in source.labels}) == (digest, labels)
+            found += [entry.name for entry in source]
+            assert len(source.skipped) == (len(names) if part == 1 else 0)
+    assert found == expected
 
 
 def test_other_files_are_skipped_by_name(write_tree: WriteTree) -> None:

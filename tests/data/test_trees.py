@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import shutil
 import tarfile
@@ -65,6 +66,29 @@ def test_names_lead_nowhere(write_tree: WriteTree, name: str) -> None:
     outside = {"../up.jpg": b"1", "/etc/root.jpg": b"2", "./here.jpg": b"3", "a\\b.jpg": b"4", "c/../../d.jpg": b"5"}
     expected = {"up.jpg": b"1", "etc/root.jpg": b"2", "here.jpg": b"3", "a/b.jpg": b"4", "c/d.jpg": b"5"}
     assert contents(write_tree(name, outside)) == expected
+
+
+def test_a_folder_is_gone_through_to_its_ends(write_tree: WriteTree) -> None:
+    parts = ("a", "a-b", "b", "a.b", "\U0001f600")
+    files = {f"{'/'.join(folders)}/1.jpg": b"" for n in (1, 2, 3) for folders in itertools.product(parts, repeat=n)}
+    assert list(contents(write_tree("folder", files))) == sorted(files)
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_of_members_of_one_name_the_last_counts(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as tar:
+        for inside, data in (("b.jpg", b"1"), ("a.jpg", b"22"), ("./b.jpg", b"333"), ("c.jpg", b""), ("a.jpg", b"4")):
+            member = tarfile.TarInfo(inside)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    assert list(contents(tmp_path / name).items()) == [("a.jpg", b"4"), ("b.jpg", b"333"), ("c.jpg", b"")]
+
+
+def test_names_that_are_not_utf_8_keep_their_place(write_tree: WriteTree) -> None:
+    names = [os.fsdecode(name) for name in (b"\xff.jpg", b"\xc3\xa4.jpg", b"a.jpg", b"\xef\xbf\xbd.jpg")]
+    files = {name: name.encode("utf-8", "surrogateescape") for name in names}
+    for kind in ("folder", "x.tar"):
+        assert list(contents(write_tree(kind, files)).items()) == sorted(files.items())
 
 
 def test_links_are_followed_only_inside(write_tree: WriteTree, tmp_path: Path) -> None:
@@ -220,7 +244,7 @@ def test_a_link_to_itself_and_members_without_a_name_are_passed_over(write_tree:
         archive.writestr(nameless, b"nothing")
         archive.writestr("1.jpg", b"one")
     with closing(open_tree(tmp_path / "x.zip")) as tree:
-        assert tree.names == ["1.jpg"]
+        assert list(tree.names) == ["1.jpg"]
 
 
 def test_an_archive_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:

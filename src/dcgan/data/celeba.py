@@ -25,6 +25,7 @@ IMAGES = "img_align_celeba"
 TERMS = "CelebA: for non-commercial research only; its images must not be redistributed"
 
 _ATTRIBUTES, _PARTITION, _LANDMARKS = "list_attr_celeba", "list_eval_partition", "list_landmarks_align_celeba"
+_FILES = frozenset(stem + suffix for stem in (_ATTRIBUTES, _PARTITION, _LANDMARKS) for suffix in (".txt", ".csv"))
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class Annotations:
 
 def is_annotation(name: str) -> bool:
     """Whether a file is one of the three by its name, wherever it lies."""
-    path = PurePosixPath(name)
-    return path.stem in (_ATTRIBUTES, _PARTITION, _LANDMARKS) and path.suffix in (".txt", ".csv")
+    return name.rpartition("/")[2] in _FILES
 
 
 def read_annotations(names: Iterable[str], read: Callable[[str], bytes]) -> Annotations:

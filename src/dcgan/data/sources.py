@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from dcgan.config import Label
 from dcgan.data import celeba
 from dcgan.data.packed import Floats
-from dcgan.data.table import LabelTable, find_table, read_table
+from dcgan.data.table import LabelTable, find_table, is_table, read_table
 from dcgan.data.trees import TAR_SUFFIXES, Payload, UnusableError, ZipTree, open_tree, read_payload
 from dcgan.errors import DcganError
 
@@ -46,6 +46,7 @@ class Source:
 
     A context manager, which closes the archive. `split` is all, or a part of CelebA's official partition; `part`
     (i, N) takes the i-th of N blocks of what that leaves, while labels, terms and so on stay those of all.
+    Names are gone through, never kept: but for what is skipped and what files of labels list, memory does not grow.
     Raises `DcganError` for what cannot be read at all, and for damaged annotation files.
     """
 
@@ -53,33 +54,28 @@ class Source:
         self.name = _without_suffix(path)
         self._tree = self._images = open_tree(path)
         try:
-            self._annotations = celeba.read_annotations(self._tree.names, self._read_annotation)
-            self._names, self.skipped = self._sort_out(path)
-            self._names = self._choose_split(split, path)
+            self._find_images(path, split)
+            survey = _survey(self._chosen())
+            self._start = len(survey.folder) + 1 if survey.folder else 0
+            self._table = self._read_table()
+            self.labels = self._find_labels()
+            """What each number of an entry's labels means."""
         except BaseException:
             self.close()
             raise
-        self._table = self._read_table()
-        self._classes = {} if self._is_celeba or self._table is not None else _find_classes(self._names)
-        self.labels = self._find_labels()
-        """What each number of an entry's labels means."""
         self.landmarks = () if self._annotations.landmarks is None else celeba.LANDMARKS
         self.has_partition = self._annotations.partition is not None
-        folders = {part for name in self._names[:1] for part in PurePosixPath(name).parent.parts}
-        self.terms = celeba.TERMS if self._is_celeba or celeba.IMAGES in folders else ""
+        is_aligned = celeba.IMAGES in survey.first.split("/")[:-1]
+        self.terms = celeba.TERMS if self._is_celeba or is_aligned else ""
         """Terms of use of the images, where they are known."""
-        names = hashlib.sha256()
-        for name in self._names:
-            names.update(f"{name}\n".encode("utf-8", "surrogateescape"))
-        self.names_digest = names.hexdigest()
+        self.names_digest = survey.digest
         """SHA-256 over the names of all that may be packed, whatever the part."""
-        block = block_of(len(self._names), part)
-        self._names = self._names[block.start : block.stop]
+        self._block = block_of(survey.count, part)
         if part[0] != 1:
-            self.skipped = []  # the first part tells of it
+            self.skipped.clear()  # the first part tells of it
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._block)
 
     def __iter__(self) -> Iterator[Entry]:
         return self.entries()
@@ -89,13 +85,13 @@ class Source:
         marks, partition = self._annotations.landmarks, self._annotations.partition
         rows = np.eye(len(self.labels), dtype=np.float32)
         one_hot = {label.name: row for label, row in zip(self.labels, rows, strict=True)}
-        for name in itertools.islice(self._names, first, None):
+        for name in itertools.islice(self._chosen(), self._block.start + first, self._block.stop):
             if self._annotations.attributes is not None:
                 labels = self._annotations.attributes.row(name)
             elif self._table is not None:
                 labels = self._table.rows.get(name)
             else:
-                labels = one_hot.get(self._classes.get(name, ""))
+                labels = one_hot.get(_class_of(name, self._start))
             points = None if marks is None else marks.row(name)
             part = None if partition is None else partition.row(name)
             yield Entry(
@@ -123,14 +119,49 @@ class Source:
     def _is_celeba(self) -> bool:
         return bool(self._annotations) or self._images is not self._tree
 
+    def _find_images(self, path: Path, split: str) -> None:
+        """Find what lies beside the images and where they lie, and list what is no image."""
+        beside = [name for name in self._tree.names if _may_tell(name)]
+        self._annotations = celeba.read_annotations(beside, self._read_annotation)
+        self._table_name = find_table(beside) if self._annotations.attributes is None else None
+        archive = next(filter(_is_celeba_archive, beside), None)
+        if archive is not None and path.is_dir():
+            self._images = ZipTree(path / archive)
+        self._only_aligned = bool(self._annotations) and any(
+            _is_aligned(name) and not celeba.is_annotation(name) for name in self._images.names
+        )
+        others = [name for name in self._listed() if not _is_image(name)]
+        table = find_table(others)
+        self.skipped = sorted(self._images.skipped) + [(name, "not an image") for name in others if name != table]
+        if split != "all" and self._annotations.partition is None:
+            raise DcganError(f"split {split} needs CelebA's list_eval_partition.txt or .csv, and {path} has neither")
+        self._split = None if split == "all" else celeba.SPLITS[split]
+
+    def _listed(self) -> Iterator[str]:
+        """Names of the files among which the images are: of CelebA's, those in the folder of the aligned ones."""
+        if self._images is not self._tree or not self._annotations:
+            yield from self._images.names
+            return
+        for name in self._images.names:
+            if not celeba.is_annotation(name) and (_is_aligned(name) or not self._only_aligned):
+                yield name
+
+    def _chosen(self) -> Iterator[str]:
+        """Names of the images of the split."""
+        for name in filter(_is_image, self._listed()):
+            if self._split is None or self._part_of(name) == self._split:
+                yield name
+
+    def _part_of(self, name: str) -> float | None:
+        """The part of CelebA's partition that an image is in, if that is known."""
+        partition = self._annotations.partition
+        row = None if partition is None else partition.row(name)
+        return None if row is None else row[0]
+
     def _read_table(self) -> LabelTable | None:
         """The labels of a labels.csv, unless CelebA's own are there."""
-        name = find_table(self._tree.names) if self._annotations.attributes is None else None
-        try:
-            return None if name is None else read_table(name, self._read_annotation(name), self._images.names)
-        except BaseException:
-            self.close()
-            raise
+        name = self._table_name
+        return None if name is None else read_table(name, self._read_annotation(name), self._images.names)
 
     def _read_annotation(self, name: str) -> bytes:
         try:
@@ -138,35 +169,35 @@ class Source:
         except UnusableError as error:
             raise DcganError(f"cannot read {name}: {error}") from error
 
-    def _sort_out(self, path: Path) -> tuple[list[str], list[tuple[str, str]]]:
-        """Names of image files (in CelebA's folder, of the aligned ones), and what is none with its reason."""
-        names: Sequence[str] = self._tree.names
-        archive = next((name for name in names if PurePosixPath(name).name == f"{celeba.IMAGES}.zip"), None)
-        if archive is not None and path.is_dir():
-            self._images = ZipTree(path / archive)
-            names = self._images.names
-        elif self._annotations:
-            names = [name for name in names if not celeba.is_annotation(name)]
-            names = [name for name in names if f"/{celeba.IMAGES}" in f"/{PurePosixPath(name).parent}"] or names
-        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-        others = sorted(set(names) - set(images) - {find_table(names)})
-        return images, sorted(self._images.skipped) + [(name, "not an image") for name in others]
-
-    def _choose_split(self, split: str, path: Path) -> list[str]:
-        if split == "all":
-            return self._names
-        partition = self._annotations.partition
-        if partition is None:
-            raise DcganError(f"split {split} needs CelebA's list_eval_partition.txt or .csv, and {path} has neither")
-        rows = {name: partition.row(name) for name in self._names}
-        return [name for name, row in rows.items() if row is not None and row[0] == celeba.SPLITS[split]]
-
     def _find_labels(self) -> tuple[Label, ...]:
         if self._annotations.attributes is not None:
             return tuple(Label(name, "binary") for name in self._annotations.attributes.columns)
         if self._table is not None:
             return self._table.labels
-        return tuple(Label(name, "class") for name in sorted(set(self._classes.values())))
+        classes = [] if self._is_celeba else _find_classes(self._chosen(), self._start)
+        return tuple(Label(name, "class") for name in classes)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the sorted names of all images tell."""
+
+    count: int
+    digest: str
+    first: str
+    """Empty if there is none."""
+    folder: str
+    """The deepest that holds all of them."""
+
+
+def _survey(names: Iterable[str]) -> _Survey:
+    count, digest, first, last = 0, hashlib.sha256(), "", ""
+    for count, last in enumerate(names, 1):  # noqa: B007
+        first = first or last
+        digest.update(f"{last}\n".encode("utf-8", "surrogateescape"))
+    # What the first and the last of sorted names begin with, all between them begin with.
+    folder = posixpath.commonpath([posixpath.dirname(first), posixpath.dirname(last)])
+    return _Survey(count, digest.hexdigest(), first, folder)
 
 
 def block_of(count: int, part: tuple[int, int]) -> range:
@@ -183,10 +214,36 @@ def _without_suffix(path: Path) -> str:
     return next((name[: -len(end)] for end in (".zip", *TAR_SUFFIXES) if name.lower().endswith(end)), name)
 
 
-def _find_classes(names: Sequence[str]) -> Mapping[str, str]:
-    """Each image's class: its sub-folder at the first level where there are several; empty if there are none."""
-    folders = {name.rpartition("/")[0] for name in names}
-    common = posixpath.commonpath(folders) if folders else ""
-    start = len(common) + 1 if common else 0
-    classes = {name: inside.partition("/")[0] for name in names if "/" in (inside := name[start:])}
-    return classes if 2 <= len(set(classes.values())) <= MAX_CLASSES else {}
+def _class_of(name: str, start: int) -> str:
+    """An image's sub-folder at the first level below the folder of all, where names go on at `start`; empty if none."""
+    folder, slash, _ = name[start:].partition("/")
+    return folder if slash else ""
+
+
+def _find_classes(names: Iterable[str], start: int) -> list[str]:
+    """The images' classes: their sub-folders at the first level where there are several; empty if there are none."""
+    classes: set[str] = set()
+    for name in names:
+        if folder := _class_of(name, start):
+            classes.add(folder)
+        if len(classes) > MAX_CLASSES:
+            return []
+    return sorted(classes) if len(classes) >= 2 else []
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_aligned(name: str) -> bool:
+    """Whether a file lies in CelebA's folder of aligned images."""
+    return f"/{celeba.IMAGES}" in f"/{name}".rpartition("/")[0]
+
+
+def _is_celeba_archive(name: str) -> bool:
+    return f"/{name}".endswith(f"/{celeba.IMAGES}.zip")
+
+
+def _may_tell(name: str) -> bool:
+    """Whether a file may tell of images, or hold those of CelebA."""
+    return celeba.is_annotation(name) or is_table(name) or _is_celeba_archive(name)

@@ -6,9 +6,8 @@ import csv
 import io
 import math
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -30,13 +29,17 @@ class LabelTable:
     """Labels of each image by its path as the source names it, NaN where unknown."""
 
 
+def is_table(name: str) -> bool:
+    """Whether a file is a `labels.csv` by its name, wherever it lies."""
+    return name.rpartition("/")[2].lower() == NAME
+
+
 def find_table(names: Iterable[str]) -> str | None:
     """The `labels.csv` nearest to the top, if there is one."""
-    found = [name for name in names if PurePosixPath(name).name.lower() == NAME]
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
+    return min(filter(is_table, names), key=lambda name: (name.count("/"), name), default=None)
 
 
-def read_table(name: str, data: bytes, images: Iterable[str]) -> LabelTable:
+def read_table(name: str, data: bytes, images: Container[str]) -> LabelTable:
     """Parse the file `name`, whose paths are relative to its own folder, and see that it fits the `images`.
 
     A column of words is a class (of a column named class the words alone are the labels' names; of another, NAME=word).
@@ -45,7 +48,7 @@ def read_table(name: str, data: bytes, images: Iterable[str]) -> LabelTable:
     lines that do not fit the header.
     """
     header, lines = _split(name, data)
-    folder, known = posixpath.dirname(name), set(images)
+    folder = posixpath.dirname(name)
     fields: dict[str, Sequence[str]] = {}
     for number, line in lines:
         if len(line) != len(header):
@@ -53,7 +56,7 @@ def read_table(name: str, data: bytes, images: Iterable[str]) -> LabelTable:
         path = posixpath.normpath(posixpath.join(folder, line[0].strip().replace("\\", "/")))
         if path in fields:
             raise DcganError(f"{name}, line {number}: {line[0]} is listed twice")
-        if path not in known:
+        if path not in images:
             raise DcganError(f"{name}, line {number}: there is no image {line[0]}")
         fields[path] = [field.strip() for field in line[1:]]
     if not fields:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import array
-import bisect
 import contextlib
 import hashlib
-import itertools
 import lzma
 import os
 import stat
@@ -15,11 +12,12 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
 from dcgan.checkpoint import told_as_errors
+from dcgan.data.names import Names
 from dcgan.errors import DcganError
 
 MAX_BYTES = 256 << 20
@@ -41,13 +39,19 @@ Payload = Path | bytes | UnusableError
 """A file still in its folder, its bytes out of an archive, or why they cannot be had."""
 
 
+class SortedNames(Iterable[str], Container[str], Protocol):
+    """Names in the order of `sorted`."""
+
+
 class Tree(Protocol):
     """Named files in a folder or an archive."""
 
-    names: list[str]
-    """Regular files, sorted, with / between folders; hidden files and systems' droppings are left out."""
     skipped: list[tuple[str, str]]
     """Name and reason of what is not to be read at all."""
+
+    @property
+    def names(self) -> SortedNames:
+        """Regular files, with / between folders; hidden files and systems' droppings are left out."""
 
     def payload(self, name: str) -> Payload:
         """The file's path, its bytes, or why they cannot be had."""
@@ -61,41 +65,59 @@ class FolderTree:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self.names: list[str] = []
+        self.names = Names()
         self.skipped: list[tuple[str, str]] = []
-        for folder, subfolders, files in os.walk(self._root, onerror=self._skip_folder):
-            subfolders[:] = [name for name in subfolders if _is_wanted(name)]
-            inside = Path(folder).relative_to(self._root).as_posix()
-            for name in subfolders + files:
-                if _is_wanted(name):
-                    self._take(Path(folder, name), name if inside == "." else f"{inside}/{name}")
-        self.names.sort()
+        try:
+            with contextlib.closing(Names()) as folders:
+                inside: str | None = ""
+                while inside is not None:
+                    for file in self._files(self._root / inside):
+                        if _is_wanted(file.name):
+                            self._take(file, f"{inside}/{file.name}" if inside else file.name, folders)
+                    inside = folders.after(inside)  # folders are named after the one they lie in
+        except BaseException:
+            self.close()
+            raise
 
-    def _take(self, path: Path, name: str) -> None:
-        # realpath: Path.resolve raises on a link to itself.
-        if path.is_symlink() and (path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(self._root)):
-            self.skipped.append((name, "link to a folder" if path.is_dir() else "link out of the folder"))
-        elif path.is_file():
-            self.names.append(name)
-        elif not path.is_dir():
+    def _files(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as files:
+                yield from files
+        except OSError as error:
+            self.skipped.append((str(error.filename), "unreadable folder"))
+
+    def _take(self, file: os.DirEntry[str], name: str, folders: Names) -> None:
+        if file.is_symlink():
+            self._take_link(Path(file.path), name)
+        elif file.is_file(follow_symlinks=False):
+            self.names.add(name)
+        elif file.is_dir(follow_symlinks=False):
+            folders.add(name)
+        else:
             self.skipped.append((name, "not a regular file"))
 
-    def _skip_folder(self, error: OSError) -> None:
-        self.skipped.append((str(error.filename), "unreadable folder"))
+    def _take_link(self, path: Path, name: str) -> None:
+        # realpath: Path.resolve raises on a link to itself.
+        if path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(self._root):
+            self.skipped.append((name, "link to a folder" if path.is_dir() else "link out of the folder"))
+        elif path.is_file():
+            self.names.add(name)
+        else:
+            self.skipped.append((name, "not a regular file"))
 
     def payload(self, name: str) -> Payload:
         return self._root / name
 
     def close(self) -> None:
-        pass
+        self.names.close()
 
 
 class ZipTree:
-    """A zip, read member by member."""
+    """A zip, read member by member; its list of members is in memory, as zipfile keeps it."""
 
     def __init__(self, path: Path) -> None:
         self.skipped: list[tuple[str, str]] = []
-        self._members: dict[str, zipfile.ZipInfo] = {}
+        members: dict[str, zipfile.ZipInfo] = {}
         with _damage_as_errors(path, "zip"):
             self._archive = zipfile.ZipFile(path)
         for member in self._archive.infolist():
@@ -108,8 +130,9 @@ class ZipTree:
             if member.flag_bits & 1:
                 self.close()
                 raise DcganError(f"{path} is encrypted: unpack it with its password and give the folder")
-            self._members[name] = member
-        self.names = sorted(self._members)
+            members[name] = member
+        self._members = dict(sorted(members.items()))
+        self.names = self._members.keys()
 
     def payload(self, name: str) -> Payload:
         try:
@@ -134,12 +157,10 @@ class TarTree:
 
     def __init__(self, path: Path) -> None:
         self.skipped: list[tuple[str, str]] = []
-        self._names: list[str] = []
-        self._places = array.array("q")
-        """Offset and length in the store of each name: a dict of them would take three times the memory."""
         with _damage_as_errors(path, "tar"):
             plain = _is_plain_tar(path)
             self._store: IO[bytes] = path.open("rb") if plain else tempfile.TemporaryFile()  # noqa: SIM115
+        self.names = Names()
         try:
             with _damage_as_errors(path, "tar"), tarfile.open(path) as archive:
                 for member in _members(archive):
@@ -149,15 +170,6 @@ class TarTree:
         except BaseException:
             self.close()
             raise
-        self._sort()
-
-    def _sort(self) -> None:
-        """Put the names in order; of members with one name, the last counts, as when a tar is unpacked."""
-        order = sorted(range(len(self._names)), key=self._names.__getitem__)
-        last = [a for a, b in itertools.pairwise(order) if self._names[a] != self._names[b]] + order[-1:]
-        self._places = array.array("q", (self._places[2 * i + half] for i in last for half in (0, 1)))
-        self.names = [self._names[i] for i in last]
-        self._names.clear()
 
     def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: bool) -> None:
         name = _plain_name(member.name)
@@ -168,28 +180,23 @@ class TarTree:
         elif member.size > MAX_BYTES:
             self.skipped.append((name, "too large"))
         elif plain:
-            self._add(name, member.offset_data, member.size)
+            self.names.add(name, member.offset_data, member.size)
         else:
             stream = archive.extractfile(member)
             assert stream is not None, "a regular member has data"
-            self._add(name, self._store.tell(), member.size)
+            self.names.add(name, self._store.tell(), member.size)
             data = stream.read()
             with _told_of_temporary():
                 self._store.write(data)
 
-    def _add(self, name: str, offset: int, length: int) -> None:
-        self._names.append(name)
-        self._places.extend((offset, length))
-
     def payload(self, name: str) -> Payload:
-        place = bisect.bisect_left(self.names, name)
-        assert self.names[place] == name
-        offset, length = self._places[2 * place : 2 * place + 2]
+        offset, length = self.names.place(name)
         self._store.seek(offset)
         return self._store.read(length)
 
     def close(self) -> None:
         self._store.close()
+        self.names.close()
 
 
 def open_tree(path: Path) -> Tree:
@@ -229,11 +236,11 @@ def read_capped(stream: IO[bytes]) -> bytes:
 
 def fingerprint(path: Path) -> str:
     """SHA-256 that changes with the name, size or time of change of an archive, or of any file in a folder."""
-    names = FolderTree(path).names if path.is_dir() else [""]
     digest = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape"))
-    for name in names:
-        status = (path / name).stat()
-        digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+    with contextlib.closing(FolderTree(path)) if path.is_dir() else contextlib.nullcontext() as folder:
+        for name in [""] if folder is None else folder.names:
+            status = (path / name).stat()
+            digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -32,6 +32,7 @@ from dcgan.data.packed import (
     manifest_checksum,
     manifest_digest,
 )
+from dcgan.data.share import seeded_share
 from dcgan.errors import DcganError
 
 FILE_BYTES = 4 << 30
@@ -261,12 +262,8 @@ class PackedWriter:
             return OFFICIAL, np.flatnonzero(np.load(self._marks.path, mmap_mode="r"))
         if self.count < HELD_OUT_FROM:
             return f"none below {HELD_OUT_FROM} images", np.empty(0, np.int64)
-        # The bit generator's own output: numpy promises to keep that stream, but not that of `permutation`.
-        order = np.argsort(np.random.PCG64(self.seed).random_raw(self.count), kind="stable")
-        return (
-            f"share {self.held_out:g}, seed {self.seed}",
-            np.sort(order[: round(self.held_out * self.count)]),
-        )
+        share = seeded_share(self.seed, self.count, round(self.held_out * self.count))
+        return f"share {self.held_out:g}, seed {self.seed}", share
 
     def _manifest(self, files: Sequence[PackedFile]) -> dict[str, Any]:
         skipped = self.skipped + self.entries.skipped
