@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from dcgan.config import PrepareConfig, TrainConfig
 from dcgan.data import PackedImages, prepare
+
+settings.register_profile("dcgan", deadline=None)  # a busy machine is no failure
+settings.load_profile("dcgan")
 
 
 @pytest.fixture(scope="session")

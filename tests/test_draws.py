@@ -11,7 +11,7 @@ from dcgan.draws import LARGE, LargeOrder, draw_latents, epoch_order, generator_
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), max_size=6), st.integers(0, 2**63 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_latent_does_not_depend_on_its_neighbours(others: list[int], seed: int) -> None:
     together = latents_from_seeds([*others, seed], 7, "normal")
     assert torch.equal(together[-1], latents_from_seeds([seed], 7, "normal")[0])

@@ -93,7 +93,7 @@ KINDS = [kind for name in config.__all__ if dataclasses.is_dataclass(kind := get
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_json_is_settings_or_one_clear_error(kind: type[Any], data: st.DataObject) -> None:
     names = st.sampled_from(sorted(kind.__dataclass_fields__)) | st.text(max_size=5)
@@ -113,7 +113,7 @@ def is_needed(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(max_size=30) | st.text("0123456789,-+=. ab", max_size=30))
 def test_any_text_is_a_list_or_one_clear_error(text: str) -> None:
     for parse in (parse_seeds, parse_list, parse_amounts):
@@ -128,7 +128,7 @@ lines = st.lists(
 ).map(lambda rows: "\n".join(rows).encode("utf-8", "replace"))  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     name=st.sampled_from(["list_attr_celeba", "list_eval_partition", "list_landmarks_align_celeba"]),
     suffix=st.sampled_from([".txt", ".csv"]),
@@ -153,7 +153,7 @@ tables = st.lists(
 ).map(lambda rows: "\n".join(["file,hair,age", *rows]).encode("utf-8", "replace"))  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(content=tables | lines | st.binary(max_size=200))
 def test_any_table_of_labels_is_read_or_named_in_one_clear_error(content: bytes) -> None:
     try:
@@ -173,7 +173,7 @@ numbers = st.none() | st.floats(-(2.0**99), 2.0**99, width=32)
 words = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc", "Z", "N"]), min_size=1, max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=st.lists(st.tuples(numbers, words), min_size=len(IMAGES), max_size=len(IMAGES)))
 def test_a_table_of_labels_is_read_as_it_was_written(rows: list[tuple[float | None, str | None]]) -> None:
     # Columns that are neither empty nor of two values, which are attributes.

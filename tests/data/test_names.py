@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcgan.data.names import Names
@@ -17,7 +17,6 @@ from dcgan.errors import DcganError
 any_name = st.text(st.characters(), min_size=1) | st.binary(min_size=1).map(os.fsdecode)
 
 
-@settings(deadline=None)
 @given(added=st.lists(st.tuples(any_name, st.integers(0, 2**63 - 1))), other=any_name)
 @example(added=[("\U0001f600", 1), ("\uffff", 2), ("\udcff", 3), ("a/b", 4), ("a-b", 5), ("a", 6)], other="a")
 def test_they_are_as_a_sorted_list_of_what_was_added(added: list[tuple[str, int]], other: str) -> None:

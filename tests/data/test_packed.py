@@ -35,7 +35,7 @@ def pack(path: Path, count: int = 10, **changes: Any) -> PackedImages:
     return PackedImages.open(path)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     chunks=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(sum),
     per_file=st.integers(1, 12),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcgan.data import share
 from dcgan.data.share import seeded_share
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**31), count=st.integers(1, 300), part=st.floats(0, 1), bits=st.integers(1, 16),
     block=st.integers(1, 400),

@@ -68,7 +68,7 @@ def test_storage_folders_are_no_classes(write_tree: WriteTree, monkeypatch: pyte
 paths = st.lists(st.sampled_from(["a", "b", "ab", "a-b"]), min_size=1, max_size=4).map("/".join)
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(paths, max_size=12), first=st.integers(0, 12))
 def test_names_are_gone_through_as_if_they_were_in_a_list(write_tree: WriteTree, names: set[str], first: int) -> None:
     path = write_tree("x.zip", {f"{name}.jpg": b"" for name in names} | dict.fromkeys(names, b"no image"))

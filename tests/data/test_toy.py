@@ -45,7 +45,7 @@ def centroids(weights: Array) -> Array:
 # ---- the same everywhere ----
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 2**64 - 1), st.sampled_from(SIZES))
 def test_a_face_is_the_same_alone_and_in_any_batch(indices: list[int], seed: int, size: int) -> None:
     together = toy.draw_faces(indices, size, seed)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcgan.errors import DcganError
@@ -37,7 +37,6 @@ spreads = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(spreads, st.integers(0, 1000))
 def test_gaussians_with_common_axes_have_a_closed_form(axes: list[tuple[float, ...]], seed: int) -> None:
     mean1, mean2, sigma1, sigma2 = torch.tensor(axes, dtype=torch.float64).unbind(1)
@@ -76,7 +75,6 @@ def test_symmetric_and_blind_to_a_common_shift() -> None:
     assert distance(first + 1e4, second + 1e4) == pytest.approx(expected, rel=1e-8)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 50))
 def test_statistics_do_not_depend_on_the_split(sizes: list[int], chunk: int) -> None:
     whole = features(sum(sizes) + 1, 5, 3) + 1e4

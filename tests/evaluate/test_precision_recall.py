@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcgan.errors import DcganError
@@ -46,7 +46,6 @@ def test_equals_brute_force(real: int, fake: int, dimensions: int) -> None:
     assert figures(precision_recall(x, y)) == pytest.approx(figures(brute_force(x.numpy(), y.numpy())), abs=2 / fake)
 
 
-@settings(deadline=None)
 @given(st.integers(7, 30), st.integers(7, 30), st.integers(0, 1000), st.integers(1, 5), st.integers(1, 6))
 def test_copies_and_ties_are_counted_exactly(real: int, fake: int, seed: int, k: int, density_k: int) -> None:
     # few grid points, many copies: balls of size zero and neighbours at equal distance

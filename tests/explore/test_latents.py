@@ -32,7 +32,7 @@ def test_slerp_goes_evenly_along_a_circle_from_end_to_end() -> None:
 
 @given(st.integers(0, 2**62), st.floats(-2, 2), st.floats(-1, 1))
 @example(0, -1e-29, 0.25)  # whose square is no float32
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_slerp_is_finite_and_keeps_the_norm_even_between_equal_and_opposite_points(
     seed: int, scale: float, t: float
 ) -> None:
