@@ -1,6 +1,6 @@
 """The pictures of docs/studio.md, taken of the page itself: run again when the page or the model is better.
 
-    python bench/screenshots.py runs/00000-celeba-paper --photo portrait.png
+    python bench/screenshots.py runs/00000-celeba64-relativistic --photo portrait.png
 
 Needs chromium and playwright. Only generated faces are in them, and the one photo that is given.
 """
