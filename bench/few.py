@@ -3,7 +3,7 @@
     python bench/few.py ../shared/data/celeba-13k.zip few --counts 200 1000 4000
 
 Each set is a random part of the images; the judge has all of them, so a generator that repeats what it was shown gains
-nothing. Goes on where it stopped. Writes `table.md`: the Frechet distance of 2,000 images to 2,000 training images of
+little. Goes on where it stopped. Writes `table.md`: the Frechet distance of 2,000 images to 2,000 training images of
 the whole set, by kimg.
 """
 
@@ -25,7 +25,8 @@ from dcgan.train.run import checkpoints
 RECIPES = {
     "none": ["--augment", "none"],
     "diffaug": ["--augment", "diffaug"],
-    "diffaug, gamma 10": ["--augment", "diffaug", "--gradient-penalty", "10"],
+    "diffaug, gamma 0.1": ["--augment", "diffaug", "--gradient-penalty", "0.1"],
+    "diffaug, discriminator 1e-3": ["--augment", "diffaug", "--discriminator-lr", "1e-3"],
 }
 
 

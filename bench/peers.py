@@ -71,15 +71,14 @@ class Ours:
     """`dcgan train`, without its logs and checkpoints."""
 
     def __init__(self, archive: str, preset: str | None = None) -> None:
-        from dcgan.config import DEFAULT_PRESET, FEW_IMAGES, TrainConfig
+        from dcgan.config import DEFAULT_PRESET, TrainConfig
         from dcgan.data import open_data
         from dcgan.train.loop import Trainer
 
         data = open_data(archive, size=64)
         config = TrainConfig.from_preset(preset or DEFAULT_PRESET, size=64, channels=data.channels, data=archive)
-        if config.augment == "auto":
-            few = len(data.training_indices) < FEW_IMAGES
-            config = dataclasses.replace(config, augment="diffaug" if few else "none")
+        if config.augment == "auto":  # for minutes on thousands of images
+            config = dataclasses.replace(config, augment="none")
         self.batch = config.batch
         self.trainer = Trainer(config, data, Path(), CPU)
 

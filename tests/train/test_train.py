@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -168,6 +169,14 @@ def test_only_the_newest_checkpoints_are_kept(tiny: Make) -> None:
 def test_epochs_count_the_training_images(tiny: Make, faces32: PackedImages) -> None:
     outcome = train(tiny(kimg=None, epochs=2.0, batch=10))
     assert outcome.kimg == 2 * len(faces32.training_indices) / 1000
+
+
+def test_images_shown_often_are_augmented_and_a_run_keeps_to_it(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcgan.train.MANY_TIMES", 1)
+    auto = functools.partial(tiny, augment="auto")
+    once, often = train(auto(epochs=1.0, kimg=None)).run, train(auto(epochs=2.0, kimg=None)).run
+    train(auto(epochs=2.0, kimg=None), resume=once)
+    assert [resumable_config(run).augment for run in (once, often)] == ["none", "diffaug"]
 
 
 def test_a_run_that_is_being_written_is_left_alone(tiny: Make) -> None:

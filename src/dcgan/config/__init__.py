@@ -29,7 +29,7 @@ from dcgan.config.studio import StudioConfig
 from dcgan.config.train import (
     DEFAULT_KIMG,
     DEFAULT_PRESET,
-    FEW_IMAGES,
+    MANY_TIMES,
     PRESETS,
     SIZES,
     Latent,
@@ -40,7 +40,7 @@ from dcgan.config.train import (
 __all__ = [
     "DEFAULT_KIMG",
     "DEFAULT_PRESET",
-    "FEW_IMAGES",
+    "MANY_TIMES",
     "PRESETS",
     "SIZES",
     "ArithmeticConfig",

@@ -135,7 +135,7 @@ class TrainConfig(ModelConfig):
     """Share of the discriminator's labels that are flipped, drawn anew each step."""
     augment: Literal["auto", "none", "diffaug"] = "none"
     """Change the discriminator's input at random, real and fake alike: diffaug helps where images are few, and auto
-    takes it below 2,000."""
+    takes it if the run will show each more than 300 times."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to the discriminator's input at the start."""
     input_noise_kimg: float = 300.0
@@ -214,8 +214,8 @@ class TrainConfig(ModelConfig):
 
 
 DEFAULT_PRESET = "relativistic"
-FEW_IMAGES = 2_000
-"""Below so many training images `--augment auto` augments."""
+MANY_TIMES = 300
+"""`--augment auto` augments where a run shows each training image more often (docs/recipes.md, "Few images")."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
     {

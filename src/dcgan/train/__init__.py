@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcgan.checkpoint import read_json, remove_left_overs, write_json
-from dcgan.config import FEW_IMAGES, ModelConfig, TrainConfig, from_json
+from dcgan.config import MANY_TIMES, ModelConfig, TrainConfig, from_json
 from dcgan.data import PackedImages, choose_labels, open_data
 from dcgan.device import allow_tf32, choose_device, choose_precision, describe_machine
 from dcgan.errors import DcganError
@@ -20,7 +20,7 @@ from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.images import make_grid, save_image
 from dcgan.train.collapse import CollapseError
 from dcgan.train.distributed import ALONE, World
-from dcgan.train.loop import Trainer
+from dcgan.train.loop import Trainer, target_kimg
 from dcgan.train.run import CONFIG_FILE, checkpoints, find_run, lock, new_run, restore_best, run_name
 from dcgan.train.state import BEST_FILE, read_counters
 from dcgan.train.tracking import Tracker
@@ -64,7 +64,9 @@ def train(config: TrainConfig, resume: Path | None = None, world: World = ALONE)
     if count == 0:
         raise DcganError(f"{data.path} holds no image to train on: all are held out")
     if config.augment == "auto":
-        config = dataclasses.replace(config, augment="diffaug" if count < FEW_IMAGES else "none")
+        often = target_kimg(config, data) * 1000 / count > MANY_TIMES
+        chosen = resumable_config(resume).augment if resume else "diffaug" if often else "none"
+        config = dataclasses.replace(config, augment=chosen)
     run = world.share(resume or (new_run(Path(config.run_dir), run_name(config)) if world.first else None))
     assert run is not None
     with contextlib.closing(lock(run)) if world.first else contextlib.nullcontext():
