@@ -76,7 +76,8 @@ class TrainConfig(ModelConfig):
     condition: str | None = None
     """Labels of DATA to tell both networks: all, or names such as smile,glasses (a model told of none needs none)."""
     preset: str = "paper"
-    """A named recipe: relativistic, paper, sgd-discriminator, linear32 or ganhacks. Flags override what it sets."""
+    """A named recipe: relativistic, few-images, paper, sgd-discriminator, linear32 or ganhacks. Flags override what
+    it sets."""
     config: str | None = None
     """A config.json of another run to take the settings from. Flags override it."""
     kimg: float | None = None
@@ -217,23 +218,27 @@ DEFAULT_PRESET = "relativistic"
 MANY_TIMES = 300
 """`--augment auto` augments where a run shows each training image more often (docs/recipes.md, "Few images")."""
 
+# Paired logits with R1 + R2 and Adam without momentum (Huang et al. 2024) for the paper's networks, small batches, a
+# lazy penalty and a discriminator that does not outrun the generator: what gave the best faces for the time
+# (docs/recipes.md).
+_RELATIVISTIC: dict[str, Any] = {
+    "batch": 32,
+    "loss": "relativistic",
+    "discriminator_norm": "none",
+    "gradient_penalty": 1.0,
+    "generator_lr": 1e-3,
+    "discriminator_lr": 2.5e-4,
+    "beta1": 0.0,
+    "beta2": 0.99,
+    "augment": "auto",
+    "ema_kimg": 50.0,
+}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
     {
-        # Paired logits with R1 + R2 and Adam without momentum (Huang et al. 2024) for the paper's networks, small
-        # batches, a lazy penalty and a discriminator that does not outrun the generator: what gave the best faces for
-        # the time (docs/recipes.md).
-        "relativistic": {
-            "batch": 32,
-            "loss": "relativistic",
-            "discriminator_norm": "none",
-            "gradient_penalty": 1.0,
-            "generator_lr": 1e-3,
-            "discriminator_lr": 2.5e-4,
-            "beta1": 0.0,
-            "beta2": 0.99,
-            "augment": "auto",
-            "ema_kimg": 50.0,
-        },
+        "relativistic": _RELATIVISTIC,
+        # For hundreds of images, which would be learned by heart.
+        "few-images": {**_RELATIVISTIC, "augment": "diffaug"},
         # Radford, Metz and Chintala 2015 in the form most PyTorch code gives it: the defaults above.
         "paper": {},
         "sgd-discriminator": {
