@@ -98,8 +98,9 @@ def test_waiting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
                 wait()
 
 
-def test_half_precision_scales_its_losses_and_resumes_exactly(tiny: Make) -> None:
-    settings = {**PRESETS["relativistic"], "batch": 8, "precision": "fp16"}
+@pytest.mark.parametrize("augment", ["none", "diffaug"])
+def test_half_precision_scales_its_losses_and_resumes_exactly(tiny: Make, augment: str) -> None:
+    settings = {**PRESETS["relativistic"], "batch": 8, "precision": "fp16", "augment": augment}
     whole = train(tiny(**settings)).run
     parts = train(tiny(**settings, kimg=0.04)).run
     train(dataclasses.replace(resumable_config(parts), kimg=0.08), parts)

@@ -167,6 +167,8 @@ class Trainer:
         judge = self.judge_twice_differentiable if penalized else self.judge
         # A gradient of a gradient leaves float16's range, as it is not scaled with the loss.
         exact = penalized and self.precision is torch.float16
+        if exact:
+            fake = fake.float()
         real_logits = self.discriminate(judge, real.requires_grad_(penalized), batch.views["real"], exact)
         fake_logits = self.discriminate(judge, fake.requires_grad_(penalized), batch.views["fake"], exact)
         loss = total = self.loss.discriminator(real_logits, fake_logits, batch.real_targets, batch.fake_targets)
