@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 import torch
+from recipes import measured_once
 
-from dcgan.checkpoint import read_json, write_bytes, write_json
+from dcgan.checkpoint import read_json, write_bytes
 from dcgan.data import PackedImages
 from dcgan.evaluate import QuickEvaluator, load_extractor
 from dcgan.models import Generator
@@ -79,9 +80,7 @@ def train(arguments: argparse.Namespace, data: PackedImages, name: str, flags: l
 def judge(evaluator: QuickEvaluator, checkpoint: Path) -> float:
     """The distance of a checkpoint's averaged weights, measured once and kept."""
     kept = checkpoint.parent.parent / f"judged-{checkpoint.name}.json"
-    if not kept.exists():
-        write_json(kept, evaluator(Generator.from_pretrained(checkpoint)))
-    return float(next(iter(read_json(kept).values())))
+    return measured_once(kept, lambda: evaluator(Generator.from_pretrained(checkpoint)))
 
 
 def call(*arguments: str) -> None:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +156,16 @@ def write_table(out: Path) -> None:
 
 def table(runs: dict[str, list[Path]], unit: str, scale: float, columns: Sequence[int]) -> str:
     """Distances after so much of `unit`, the best of them and when it was, for each recipe that came to a column."""
+    curves = {name: [curve(folder, unit) for folder in folders] for name, folders in runs.items()}
     reached = {
-        name: [[at(curve(folder, unit), scale * column) for folder in folders] for column in columns]
-        for name, folders in runs.items()
+        name: [[at(points, scale * column) for points in found] for column in columns] for name, found in curves.items()
     }
     used = [i for i in range(len(columns)) if any(value is not None for row in reached.values() for value in row[i])]
     label = {"kimg": "kimg", "seconds": "min"}[unit]
     heads = ["recipe", "seeds", "images/s", *(f"{columns[i]} {label}" for i in used), "best", "at", "raw, at the end"]
     rows = [heads, ["---"] * len(heads)]
     for name, folders in runs.items():
-        best = [min((distance, so_far) for so_far, distance in curve(folder, unit)) for folder in folders]
+        best = [min((distance, so_far) for so_far, distance in points) for points in curves[name]]
         rows.append(
             [
                 name,
@@ -202,11 +202,19 @@ def at(points: list[tuple[float, float]], wanted: float) -> float | None:
 def raw_distance(run: Path) -> float:
     """The distance of the last checkpoint's raw weights, measured once and kept."""
     checkpoint = checkpoints(run)[-1]
-    kept = run / f"raw-{checkpoint.name}.json"
-    if not kept.exists():
+
+    def measure() -> dict[str, float]:
         data = open_data(read_json(run / "config.json")["data"])
         evaluator = QuickEvaluator(data, load_extractor("efficientnet-lite0", torch.device("cpu")), 2000)
-        write_json(kept, evaluator(read_raw_generator(checkpoint)))
+        return evaluator(read_raw_generator(checkpoint))
+
+    return measured_once(run / f"raw-{checkpoint.name}.json", measure)
+
+
+def measured_once(kept: Path, measure: Callable[[], dict[str, float]]) -> float:
+    """The first of what is measured, now or by an earlier call that kept it."""
+    if not kept.exists():
+        write_json(kept, measure())
     return float(next(iter(read_json(kept).values())))
 
 

@@ -194,11 +194,12 @@ def _own_generator(
 
 def _is_of(run: Path, settings: TrainConfig, data: PackedImages) -> bool:
     """Whether a run was made with these settings and data, finished or not."""
-    if not checkpoints(run):
+    kept = checkpoints(run)
+    if not kept:
         return False
     made = resumable_config(run)
     same = dataclasses.replace(made, **{name: getattr(settings, name) for name in _FOUND_OUT}) == settings
-    return same and read_counters(checkpoints(run)[-1])["dataset"]["digest"] == data.digest
+    return same and read_counters(kept[-1])["dataset"]["digest"] == data.digest
 
 
 def synthesize(generator: Generator, task: Task, count: int, seed: int) -> tuple[Pixels, Floats]:
