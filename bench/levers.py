@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dcgan import models
 from dcgan.cli import main
-from dcgan.convolution import ToNumber
+from dcgan.convolution import Convolution, ToNumber
 from dcgan.models import Discriminator, Generator
 
 
@@ -53,14 +54,19 @@ def spectral_norm() -> None:
     setattr(Discriminator, "initialize", initialize)  # noqa: B010
 
 
-def upsampling() -> None:
-    """The generator's transposed convolutions as nearest-neighbour upsampling and a 3x3 convolution (Odena 2016)."""
+def pooling() -> None:
+    """The discriminator's strided convolutions as 3x3 convolutions and sums over 2x2, as upsampling turned round."""
 
-    class Upsampled(nn.Sequential):
-        def __init__(self, before: int, after: int) -> None:
-            super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1, bias=False))
+    class Pooled(Convolution):
+        def __init__(self, before: int, after: int, bias: bool = False) -> None:
+            super().__init__(before, after, bias)
+            self.weight = nn.Parameter(self.weight.new_empty(after, before, 3, 3))
 
-    vars(models)["TransposedConvolution"] = Upsampled
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            kernel = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+            return F.conv2d(images, kernel, self.bias, stride=2, padding=1)
+
+    vars(models)["Convolution"] = Pooled
 
 
 def batch_spread() -> None:
@@ -80,7 +86,7 @@ def batch_spread() -> None:
 LEVERS: dict[str, Callable[[], None]] = {
     "he-weights": he_weights,
     "spectral-norm": spectral_norm,
-    "upsampling": upsampling,
+    "pooling": pooling,
     "batch-spread": batch_spread,
 }
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcgan.convolution import Convolution, TransposedConvolution, _as_matrix_product, _Double, _Halve
+from dcgan.convolution import (
+    Convolution,
+    TransposedConvolution,
+    UpsampledConvolution,
+    _as_matrix_product,
+    _Double,
+    _Halve,
+)
 
 
 def doubles(*shape: int) -> torch.Tensor:
@@ -28,10 +35,16 @@ def test_first_and_second_derivatives_are_right() -> None:
         assert torch.autograd.gradgradcheck(function, (images, kernel))
 
 
-@pytest.mark.parametrize("layer", [Convolution, TransposedConvolution])
-def test_in_bf16_it_is_what_float32_gives_but_for_rounding(
-    layer: type[Convolution] | type[TransposedConvolution],
-) -> None:
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_upsampling_is_nearest_neighbour_and_a_3x3_convolution(size: int) -> None:
+    layer = UpsampledConvolution(3, 5).double()
+    images = doubles(2, 3, size, size + 2)
+    kernel = layer.weight.transpose(0, 1).flip(2, 3)  # as a plain convolution has it
+    torch.testing.assert_close(layer(images), F.conv2d(F.interpolate(images, scale_factor=2), kernel, padding=1))
+
+
+@pytest.mark.parametrize("layer", [Convolution, TransposedConvolution, UpsampledConvolution])
+def test_in_bf16_it_is_what_float32_gives_but_for_rounding(layer: type[Convolution | TransposedConvolution]) -> None:
     torch.manual_seed(0)
     module = layer(32, 16)
     images = torch.randn(4, 32, 4, 4).to(memory_format=torch.channels_last).requires_grad_()

@@ -29,8 +29,9 @@ def pair(config: ModelConfig) -> tuple[Generator, Discriminator]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("ends", ["convolution", "linear"])
-def test_latents_become_images_become_logits(size: int, channels: int, ends: str) -> None:
-    config = small(size=size, channels=channels, ends=ends)
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_latents_become_images_become_logits(size: int, channels: int, ends: str, upsampling: str) -> None:
+    config = small(size=size, channels=channels, ends=ends, upsampling=upsampling)
     generator, discriminator = pair(config)
     images = generator(torch.randn(2, 6))
     assert images.shape == (2, channels, size, size)

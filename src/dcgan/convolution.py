@@ -34,14 +34,33 @@ class Convolution(nn.Conv2d):
 class TransposedConvolution(nn.ConvTranspose2d):
     """A 4x4 transposed convolution that doubles a map N x C x H x W."""
 
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, 4, stride=2, padding=1, bias=False)
+    def __init__(self, before: int, after: int, side: int = 4) -> None:
+        super().__init__(before, after, side, stride=2, padding=1, bias=False)
+
+    def kernel(self) -> Tensor:
+        """The kernel, before x after x 4 x 4."""
+        return self.weight
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        kernel = self.kernel()
         if _as_matrix_product(images, 2 * images.shape[2]):
-            doubled: Tensor = _Double.apply(images.bfloat16(), self.weight.bfloat16())  # type: ignore[no-untyped-call]
+            doubled: Tensor = _Double.apply(images.bfloat16(), kernel.bfloat16())  # type: ignore[no-untyped-call]
             return doubled
-        return super().forward(images, output_size)
+        return F.conv_transpose2d(images, kernel, stride=2, padding=1)
+
+
+class UpsampledConvolution(TransposedConvolution):
+    """Nearest-neighbour upsampling of a map N x C x H x W, then a 3x3 convolution (Odena et al. 2016).
+
+    Upsampling is itself a transposed convolution, by a 2x2 kernel of ones: both together are one by a 4x4 kernel, each
+    of whose numbers is the sum of up to four of the 3x3. It takes less than half of the arithmetic that way.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, side=3)
+
+    def kernel(self) -> Tensor:
+        return 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
 
 
 class FromVector(nn.Linear):

@@ -19,7 +19,7 @@ from torch import nn
 
 from dcgan.conditions import Condition, LabelCode, condition_rows
 from dcgan.config import ModelConfig, label_groups
-from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution
+from dcgan.convolution import Convolution, FromVector, ToNumber, TransposedConvolution, UpsampledConvolution
 from dcgan.draws import draw_latents, latents_from_seeds
 from dcgan.errors import DcganError
 from dcgan.hub import upload
@@ -118,6 +118,7 @@ class Generator(_Network):
         widths = channels_of(config.generator_width, config.stages)
         self.code = LabelCode(config.labels) if config.labels else None
         self.embedding = nn.Linear(len(config.labels), len(config.labels), bias=False) if config.labels else None
+        doubled = UpsampledConvolution if config.upsampling == "nearest" else TransposedConvolution
         size = config.input_size
         self.first = nn.Sequential(
             FromVector(size, widths[0], bias=config.ends == "linear"),
@@ -127,14 +128,14 @@ class Generator(_Network):
         self.hidden = nn.Sequential(
             *(
                 nn.Sequential(
-                    TransposedConvolution(before, after),
+                    doubled(before, after),
                     nn.BatchNorm2d(after),
                     self._activation(),
                 )
                 for before, after in itertools.pairwise(widths)
             )
         )
-        self.last = nn.Sequential(TransposedConvolution(widths[-1], config.channels), nn.Tanh())
+        self.last = nn.Sequential(doubled(widths[-1], config.channels), nn.Tanh())
 
     def _activation(self) -> nn.Module:
         if self.config.generator_activation == "leaky_relu":

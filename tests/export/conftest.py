@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 import torch
@@ -46,7 +46,10 @@ def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write(folder: Path, labels: tuple[Label, ...]) -> Path:
     """Write a tiny model that takes these labels into a folder."""
-    config = ModelConfig(size=32, latent_size=8, generator_width=4, discriminator_width=4, labels=labels)
+    upsampling: Literal["transposed", "nearest"] = "nearest" if labels else "transposed"
+    config = ModelConfig(
+        size=32, latent_size=8, generator_width=4, discriminator_width=4, upsampling=upsampling, labels=labels
+    )
     generator, discriminator = lively(Generator(config)), lively(Discriminator(config))
     if generator.code is not None:
         numbers = torch.rand(100, generator=generator_for(0, "labels", 0))

@@ -38,6 +38,9 @@ class ModelConfig:
     """Channels of the discriminator's first layer; doubles towards the 4x4 layer, up to 8 times."""
     ends: Literal["convolution", "linear"] = "convolution"
     """The generator's first and the discriminator's last layer: 4x4 convolutions, or fully connected, with biases."""
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    """How the generator doubles the resolution: 4x4 transposed convolutions as in the paper, or nearest-neighbour
+    upsampling and 3x3 convolutions."""
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
     """After each hidden layer of the generator (leaky_relu has slope 0.2)."""
     discriminator_norm: Literal["batch", "none"] = "batch"
