@@ -61,7 +61,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "penalty-each-16": {**RELATIVISTIC, "penalty_every": 16},
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
-    "upsampling": {**RELATIVISTIC, "upsampling": "nearest"},
+    "transposed": {**RELATIVISTIC, "upsampling": "transposed"},
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
     **dict.fromkeys(LEVERS, RELATIVISTIC),  # with what bench/levers.py changes
 }

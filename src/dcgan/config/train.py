@@ -221,10 +221,11 @@ DEFAULT_PRESET = "relativistic"
 MANY_TIMES = 300
 """`--augment auto` augments where a run shows each training image more often (docs/recipes.md, "Few images")."""
 
-# Paired logits with R1 + R2 and Adam without momentum (Huang et al. 2024) for the paper's networks, small batches, a
-# lazy penalty and a discriminator that does not outrun the generator: what gave the best faces for the time
+# Paired logits with R1 + R2 and Adam without momentum (Huang et al. 2024), nearest-neighbour upsampling, small batches,
+# a lazy penalty and a discriminator that does not outrun the generator: what gave the best faces for the time
 # (docs/recipes.md).
 _RELATIVISTIC: dict[str, Any] = {
+    "upsampling": "nearest",
     "batch": 32,
     "loss": "relativistic",
     "discriminator_norm": "none",
