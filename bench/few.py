@@ -26,6 +26,8 @@ from dcgan.train.run import checkpoints
 RECIPES = {
     "none": ["--augment", "none"],
     "diffaug": ["--augment", "diffaug"],
+    "none, transposed": ["--augment", "none", "--upsampling", "transposed"],
+    "diffaug, transposed": ["--augment", "diffaug", "--upsampling", "transposed"],
     "diffaug, gamma 0.1": ["--augment", "diffaug", "--gradient-penalty", "0.1"],
     "diffaug, discriminator 1e-3": ["--augment", "diffaug", "--discriminator-lr", "1e-3"],
 }

@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 DESKTOP, PHONE = (1360, 900), (360, 740)
-PICKS = "pick=12,3,5"
+PICKS = "pick=12,9,5"
 
 
 def wall(page: Any) -> None:
