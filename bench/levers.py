@@ -18,7 +18,7 @@ from torch import nn
 
 from dcgan import models
 from dcgan.cli import main
-from dcgan.convolution import Convolution, ToNumber
+from dcgan.convolution import Convolution, ToNumber, UpsampledConvolution, summed
 from dcgan.models import Discriminator, Generator
 
 
@@ -29,7 +29,9 @@ def he_weights() -> None:
         layers = [module for module in self.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
         for layer in layers:
             inputs = layer.in_features if isinstance(layer, nn.Linear) else 16 * layer.in_channels
-            if isinstance(layer, nn.ConvTranspose2d):
+            if isinstance(layer, UpsampledConvolution):
+                inputs = 9 * layer.in_channels
+            elif isinstance(layer, nn.ConvTranspose2d):
                 inputs //= 4  # of stride 2: a pixel sees a quarter of the kernel
             spread = math.sqrt((1 if layer is layers[-1] else 2) / inputs)
             nn.init.normal_(layer.weight, 0.0, spread, generator=generator)
@@ -63,8 +65,7 @@ def pooling() -> None:
             self.weight = nn.Parameter(self.weight.new_empty(after, before, 3, 3))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            kernel = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
-            return F.conv2d(images, kernel, self.bias, stride=2, padding=1)
+            return F.conv2d(images, summed(self.weight), self.bias, stride=2, padding=1)
 
     vars(models)["Convolution"] = Pooled
 

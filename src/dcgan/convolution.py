@@ -60,7 +60,7 @@ class UpsampledConvolution(TransposedConvolution):
         super().__init__(before, after, side=3)
 
     def kernel(self) -> Tensor:
-        return 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+        return summed(self.weight)
 
 
 class FromVector(nn.Linear):
@@ -84,6 +84,11 @@ class ToNumber(nn.Linear):
     def forward(self, images: Tensor) -> Tensor:
         numbers: Tensor = super().forward(images.permute(0, 2, 3, 1).flatten(1))
         return numbers.squeeze(1)
+
+
+def summed(kernel: Tensor) -> Tensor:
+    """A kernel O x C x 3 x 3 and one of 2x2 ones as the one O x C x 4 x 4 that both together are."""
+    return 4 * F.avg_pool2d(kernel, 2, stride=1, padding=1)
 
 
 def _as_matrix_product(images: Tensor, larger_map: int) -> bool:
