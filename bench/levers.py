@@ -18,7 +18,8 @@ from torch import nn
 
 from dcgan import models
 from dcgan.cli import main
-from dcgan.convolution import Convolution, ToNumber, UpsampledConvolution, summed
+from dcgan.config import ModelConfig
+from dcgan.convolution import Convolution, ToNumber, TransposedConvolution, UpsampledConvolution, summed
 from dcgan.models import Discriminator, Generator
 
 
@@ -84,11 +85,107 @@ def batch_spread() -> None:
     vars(models)["ToNumber"] = WithSpread
 
 
+def shortcuts() -> None:
+    """Around each block of the discriminator, means over 2x2 and a 1x1 convolution (He et al. 2016)."""
+
+    class Residual(nn.Module):
+        def __init__(self, block: Any) -> None:
+            super().__init__()
+            layer, self.block = block[0], block
+            self.shortcut = nn.Conv2d(layer.in_channels, layer.out_channels, 1, bias=False)
+
+        def forward(self, images: torch.Tensor) -> Any:
+            return self.block(images) + self.shortcut(F.avg_pool2d(images, 2))
+
+    def add(network: Discriminator) -> None:
+        network.hidden = nn.Sequential(*(Residual(block) for block in network.hidden.children()))
+
+    extend(Discriminator, add)
+
+
+def output_skips() -> None:
+    """Each of the generator's maps adds to the image, by a 1x1 convolution (Karras et al. 2020, section 4.1)."""
+
+    def add(network: Generator) -> None:
+        convolutions = [layer for layer in network.modules() if isinstance(layer, TransposedConvolution)]
+        network.to_image = nn.ModuleList(
+            nn.Conv2d(layer.in_channels, network.config.channels, 1, bias=False) for layer in convolutions
+        )
+
+    def forward(self: Any, latents: torch.Tensor) -> Any:
+        maps = self.first(self.embed(latents))
+        image = self.to_image[0](maps)
+        for block, to_image in zip(self.hidden, self.to_image[1:], strict=True):
+            maps = block(maps)
+            image = F.interpolate(image, scale_factor=2) + to_image(maps)
+        return torch.tanh(self.last[0](maps) + F.interpolate(image, scale_factor=2))
+
+    extend(Generator, add, forward)
+
+
+def excitation() -> None:
+    """The 4x4 map scales the channels of the last hidden one (skip-layer excitation, Liu et al. 2021, section 3.1)."""
+
+    def add(network: Generator) -> None:
+        before, after = (network.config.generator_width * factor for factor in (2 ** (network.config.stages - 1), 1))
+        network.gate = nn.Sequential(
+            nn.Conv2d(before, after, 4), nn.LeakyReLU(0.1), nn.Conv2d(after, after, 1), nn.Sigmoid()
+        )
+
+    def forward(self: Any, latents: torch.Tensor) -> Any:
+        start = self.first(self.embed(latents))
+        return self.last(self.hidden(start) * self.gate(start))
+
+    extend(Generator, add, forward)
+
+
+def self_modulation() -> None:
+    """Scale and shift after each of the generator's BatchNorms are linear in z (Chen et al. 2019)."""
+
+    class Modulated(nn.BatchNorm2d):
+        def __init__(self, numbers: int, channels: int) -> None:
+            super().__init__(channels)
+            self.modulation = nn.Linear(numbers, 2 * channels)
+            self.latents = torch.empty(0)
+
+        def forward(self, images: torch.Tensor) -> Any:
+            scale, shift = self.modulation(self.latents)[:, :, None, None].chunk(2, 1)
+            return super().forward(images) * (1 + scale) + shift
+
+    def add(network: Generator) -> None:
+        for block in (network.first, *network.hidden):
+            block[1] = Modulated(network.config.input_size, block[1].num_features)
+
+    def forward(self: Any, latents: torch.Tensor) -> Any:
+        for module in self.modules():
+            if isinstance(module, Modulated):
+                module.latents = latents
+        return self.last(self.hidden(self.first(self.embed(latents))))
+
+    extend(Generator, add, forward)
+
+
+def extend(network: type[nn.Module], add: Callable[[Any], None], forward: Callable[..., Any] | None = None) -> None:
+    """Give a network more layers, before its weights are drawn, and another way through them."""
+    build = network.__init__
+
+    def __init__(self: nn.Module, config: ModelConfig) -> None:  # noqa: N807
+        build(self, config)
+        add(self)
+
+    setattr(network, "__init__", __init__)  # noqa: B010
+    setattr(network, "forward", forward or network.forward)  # noqa: B010
+
+
 LEVERS: dict[str, Callable[[], None]] = {
     "he-weights": he_weights,
     "spectral-norm": spectral_norm,
     "pooling": pooling,
     "batch-spread": batch_spread,
+    "shortcuts": shortcuts,
+    "output-skips": output_skips,
+    "excitation": excitation,
+    "self-modulation": self_modulation,
 }
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "diffaug": {**RELATIVISTIC, "augment": "diffaug"},
     "bce": {**RELATIVISTIC, "loss": "bce"},
     "transposed": {**RELATIVISTIC, "upsampling": "transposed"},
+    "hinge": {**RELATIVISTIC, "loss": "hinge"},
     "narrow": {**RELATIVISTIC, "generator_width": 48, "discriminator_width": 48},
+    "wide": {**RELATIVISTIC, "generator_width": 96, "discriminator_width": 96},
+    "wide-generator": {**RELATIVISTIC, "generator_width": 96},
+    "wide-discriminator": {**RELATIVISTIC, "discriminator_width": 96},
     **dict.fromkeys(LEVERS, RELATIVISTIC),  # with what bench/levers.py changes
 }
 MINUTES = (2, 5, 10, 20, 30, 60, 90, 120)
