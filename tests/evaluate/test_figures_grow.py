@@ -20,22 +20,9 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def extractor() -> ModuleExtractor:
-    """A small convolutional network with seeded random weights, 64 features."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers: list[nn.Module] = []
-        for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
-            conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
-            nn.init.kaiming_normal_(conv.weight)
-            layers += [conv, nn.ReLU()]
-        return ModuleExtractor(nn.Sequential(*layers), name="random")
-
-
-@pytest.fixture(scope="module")
-def real(extractor: ModuleExtractor) -> torch.Tensor:
+def real(small: ModuleExtractor) -> torch.Tensor:
     """Features of the real faces."""
-    return extract_features(extractor, [draw_faces(range(COUNT), SIZE).images])
+    return extract_features(small, [draw_faces(range(COUNT), SIZE).images])
 
 
 @cache
@@ -82,9 +69,9 @@ SERIES: dict[str, list[Callable[[], np.ndarray]]] = {
 
 
 @pytest.fixture(scope="module", params=SERIES)
-def series(request: pytest.FixtureRequest, extractor: ModuleExtractor) -> tuple[str, list[torch.Tensor]]:
+def series(request: pytest.FixtureRequest, small: ModuleExtractor) -> tuple[str, list[torch.Tensor]]:
     """A way to be worse, and features of fakes that are so by ever more."""
-    return request.param, [extract_features(extractor, [make()]) for make in SERIES[request.param]]
+    return request.param, [extract_features(small, [make()]) for make in SERIES[request.param]]
 
 
 def grow(values: list[float]) -> bool:
