@@ -20,7 +20,7 @@ from dcgan import models
 from dcgan.cli import main
 from dcgan.config import ModelConfig
 from dcgan.convolution import Convolution, ToNumber, TransposedConvolution, UpsampledConvolution, summed
-from dcgan.models import Discriminator, Generator
+from dcgan.models import Discriminator, Generator, channels_of
 
 
 def he_weights() -> None:
@@ -127,7 +127,7 @@ def excitation() -> None:
     """The 4x4 map scales the channels of the last hidden one (skip-layer excitation, Liu et al. 2021, section 3.1)."""
 
     def add(network: Generator) -> None:
-        before, after = (network.config.generator_width * factor for factor in (2 ** (network.config.stages - 1), 1))
+        before, *_, after = channels_of(network.config.generator_width, network.config.stages)
         network.gate = nn.Sequential(
             nn.Conv2d(before, after, 4), nn.LeakyReLU(0.1), nn.Conv2d(after, after, 1), nn.Sigmoid()
         )
@@ -141,6 +141,7 @@ def excitation() -> None:
 
 def self_modulation() -> None:
     """Scale and shift after each of the generator's BatchNorms are linear in z (Chen et al. 2019)."""
+    generate = Generator.forward
 
     class Modulated(nn.BatchNorm2d):
         def __init__(self, numbers: int, channels: int) -> None:
@@ -160,7 +161,7 @@ def self_modulation() -> None:
         for module in self.modules():
             if isinstance(module, Modulated):
                 module.latents = latents
-        return self.last(self.hidden(self.first(self.embed(latents))))
+        return generate(self, latents)
 
     extend(Generator, add, forward)
 
